@@ -1,0 +1,15 @@
+"""The commands of the command line, one module each."""
+
+import typer
+
+from redhanded.commands import attack, calibrate, data, demo, replay, run
+
+
+def register(app: typer.Typer) -> None:
+    """Add every command to the application."""
+    app.command()(demo.demo)
+    app.command()(attack.attack)
+    app.command()(calibrate.calibrate)
+    app.command()(replay.replay)
+    app.command()(run.run)
+    app.add_typer(data.app, name="data")

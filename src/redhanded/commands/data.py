@@ -1,0 +1,51 @@
+"""`redhanded data`."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich import box
+from rich.table import Table
+
+from redhanded.commands.options import Json, say, stderr, stdout
+from redhanded.lab.data import SOURCES, available, data_root, fetch
+
+app = typer.Typer(help="List and fetch the image sets.", no_args_is_help=True)
+
+
+@app.command("list")
+def list_sets(as_json: Json = False) -> None:
+    """List the image sets of the paper and which of them are here."""
+    here: dict[str, list[str]] = {}
+    for name, split in available():
+        here.setdefault(name, []).append(split)
+    table = Table(
+        title=f"Image sets in {data_root()}",
+        title_justify="left",
+        box=box.SIMPLE_HEAD,
+        caption="Set $REDHANDED_DATA to use another folder.",
+        caption_justify="left",
+    )
+    for column in ("name", "title", "classes", "here"):
+        table.add_column(column)
+    data = []
+    for name, source in SOURCES.items():
+        splits = ", ".join(here.get(name, [])) or "no"
+        table.add_row(name, source.title, str(source.classes), splits)
+        data.append(
+            {"name": name, "title": source.title, "classes": source.classes, "here": here.get(name, [])}
+        )
+    say(stdout(), [table], data, as_json=as_json)
+
+
+@app.command("fetch")
+def fetch_set(
+    name: Annotated[str, typer.Argument(help="A name from `redhanded data list`.")],
+    source: Annotated[
+        Path | None, typer.Option("--from", help="The official archive, if you have downloaded it yourself.")
+    ] = None,
+) -> None:
+    """Download the official archive of a set, check it, and pack it into $REDHANDED_DATA."""
+    show = stderr()
+    for path in fetch(name, source=source):
+        show.print(f"Packed {path}", highlight=False, markup=False)

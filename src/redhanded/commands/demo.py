@@ -1,0 +1,76 @@
+"""`redhanded demo`."""
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from redhanded.commands.options import (
+    ARTEFACTS,
+    Artefacts,
+    DeviceName,
+    Json,
+    announce,
+    chosen,
+    context_of,
+    say,
+    stderr,
+    stdout,
+    world_named,
+)
+from redhanded.errors import OutOfTimeError
+from redhanded.experiments.demo import Demo
+from redhanded.experiments.report import (
+    benign_table,
+    encoder_table,
+    result_table,
+    write_pictures,
+    write_report,
+)
+from redhanded.experiments.run import run_cells
+
+DATA = {"digits": "demo", "cifar10": "small"}
+
+
+def demo(
+    data: Annotated[
+        str, typer.Option(help="digits (embedded, minutes) or cifar10 (from $REDHANDED_DATA, over an hour).")
+    ] = "digits",
+    out: Annotated[
+        Path | None, typer.Option(help="Folder for records and report; default runs/demo or runs/small.")
+    ] = None,
+    pictures: Annotated[
+        Path | None, typer.Option(help="Also write the report's figures as PNG here.")
+    ] = None,
+    artefacts: Artefacts = ARTEFACTS,
+    device: DeviceName = "cpu",
+    as_json: Json = False,
+) -> None:
+    """Steal a model, watch the guard catch the thief, and read the bill.
+
+    Trains a victim and the similarity detector, calibrates it to 0.01% false positives, runs random
+    sampling, JB-top3 and JBA-PGD, replays their queries before the guard, and prints what theft cost. Also
+    writes report.html. Stop it at any time: the same command goes on where it stopped.
+    """
+    world = world_named(chosen(DATA, data, "data"))
+    folder = out or Path("runs") / world.name
+    show = stderr()
+    context = context_of(folder, artefacts, device, show)
+    story = Demo.of(world, ("per-pair", "released") if world.name == "small" else ("per-pair",))
+    outcome = run_cells(story.cells, context, artefacts=True, started=announce(show))
+    if outcome.left:
+        raise OutOfTimeError("demo: not every cell was measured; run it again")
+    view = story.view(context)
+    write_report(folder / "report.html", view)
+    if pictures is not None:
+        write_pictures(pictures, view)
+    data_out = {
+        "rows": [asdict(row) for row in view.rows],
+        "honest": [asdict(row) for row in view.heldout],
+        "encoders": [asdict(row) for row in view.encoders],
+        "victim_accuracy": view.victim_accuracy,
+        "delta": view.delta,
+    }
+    say(stdout(), [result_table(view), benign_table(view), encoder_table(view)], data_out, as_json=as_json)
+    show.print(f"Report: {folder / 'report.html'}", highlight=False, markup=False)

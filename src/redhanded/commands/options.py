@@ -1,0 +1,116 @@
+"""What several commands share: options, progress bars, and how results are printed."""
+
+import json
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Any, TypeVar
+
+import torch
+import typer
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+from rich.table import Table
+
+from redhanded.errors import RedhandedError
+from redhanded.experiments.context import Cell, Context
+from redhanded.experiments.store import Store
+from redhanded.experiments.world import WORLDS, World
+from redhanded.lab.training import Progress as Told
+
+WorldName = Annotated[
+    str, typer.Option("--world", help="demo (embedded, minutes), small (CIFAR-10 on a CPU) or paper (a GPU).")
+]
+DeviceName = Annotated[str, typer.Option("--device", help="cpu, cuda or cuda:N.")]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON for machines instead of tables.")]
+Artefacts = Annotated[
+    Path, typer.Option("--artefacts", help="Folder of trained models and query logs, shared by all runs.")
+]
+ARTEFACTS = Path("runs/artefacts")
+
+T = TypeVar("T")
+
+
+def world_named(name: str) -> World:
+    """Return a world; raises `RedhandedError` for an unknown name."""
+    return chosen(WORLDS, name, "world")()
+
+
+def chosen(known: Mapping[str, T], name: str, field: str) -> T:
+    """Look up a name that arrived from outside; raises `RedhandedError` that lists the known ones."""
+    try:
+        return known[name.lower()]
+    except KeyError:
+        raise RedhandedError(f"{field}: unknown {name!r}; choose from {', '.join(known)}") from None
+
+
+def device_named(name: str) -> torch.device:
+    """Return a device that works here; raises `RedhandedError` otherwise."""
+    try:
+        device = torch.device(name)
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:
+        raise RedhandedError(
+            f"device: {name!r} cannot be used here ({str(error).splitlines()[0]}); use --device cpu"
+        ) from error
+    return device
+
+
+def context_of(records: Path, artefacts: Path, device: str, console: Console) -> Context:
+    """Return a context that reports on standard error."""
+    return Context(Store(records, artefacts), device_named(device), bars(console))
+
+
+def bars(console: Console) -> Callable[[str], Any]:
+    """Return a reporter that shows one progress bar at a time."""
+
+    @contextmanager
+    def open_bar(title: str) -> Iterator[Told]:
+        columns = (
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=24),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+            TimeRemainingColumn(),
+        )
+        with Progress(*columns, console=console, transient=True) as progress:
+            task = progress.add_task(title, total=None)
+            yield lambda done, of: progress.update(task, completed=done, total=of)
+
+    return open_bar
+
+
+def announce(console: Console) -> Callable[[Cell, int, int], None]:
+    """Return a callback that prints a line for each cell that starts."""
+
+    def started(cell: Cell, place: int, of: int) -> None:
+        console.print(f"[{place + 1}/{of}] {cell.label}", highlight=False, markup=False)
+
+    return started
+
+
+def say(console: Console, tables: list[Table], data: Any, *, as_json: bool) -> None:
+    """Print tables for people or JSON for machines, on standard output."""
+    if as_json:
+        typer.echo(json.dumps(data, indent=1))
+        return
+    for table in tables:
+        console.print(table)
+
+
+def stdout() -> Console:
+    """Return the console for results; 100 columns where the width is not known."""
+    console = Console()
+    return console if console.is_terminal else Console(width=100)
+
+
+def stderr() -> Console:
+    """Return the console for progress."""
+    return Console(stderr=True)

@@ -1,0 +1,120 @@
+"""What every detector is: stateless features, and a fold over an account's log."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal, Protocol, TypeVar, runtime_checkable
+
+import numpy as np
+
+from redhanded.errors import RedhandedError
+from redhanded.types import FeatureArray, Float64, ImageArray, Int, OutputArray
+
+Scope = Literal["account", "global"]
+Arrays = dict[str, np.ndarray]
+
+
+@runtime_checkable
+class Encoder(Protocol):
+    """Images [n, c, h, w] in [0, 1] to features [n, d], float32, each row independent of the others."""
+
+    @property
+    def digest(self) -> str:
+        """Name the weights: features of two encoders with equal digests may be compared."""
+        ...
+
+    def __call__(self, images: ImageArray) -> FeatureArray: ...
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """The judgement of the first `judged` queries of a batch, in arrival order.
+
+    A batch is judged to its end unless a query closes the account; then `banned_at` is that query's place
+    in the batch and what follows it is not judged.
+    """
+
+    counts: Int[np.ndarray, " judged"]
+    """What each query added to the account's flags: 0 or 1, or its number of near neighbours."""
+    scores: Float64[np.ndarray, " judged"]
+    """The statistic behind the flag (similarity: distance to the nearest neighbour; inf if none is near)."""
+    nearest: Int[np.ndarray, " judged"]
+    """Place in the account's log of the query that made this one suspicious; -1 if none."""
+    banned_at: int | None = None
+
+    @property
+    def judged(self) -> int:
+        """Number of queries judged."""
+        return len(self.counts)
+
+    @property
+    def flags(self) -> int:
+        """Sum of `counts`."""
+        return int(self.counts.sum())
+
+
+@runtime_checkable
+class Memory(Protocol):
+    """What a detector remembers of one account."""
+
+    banned: bool
+
+
+M = TypeVar("M", bound=Memory)
+
+
+@runtime_checkable
+class Detector(Protocol[M]):
+    """A judge that is shared by all accounts and never changes; what it learns lives in the memory.
+
+    A memory is a deterministic fold of `update` over the account's log: the same rows in the same order
+    give the same memory however they were batched. A memory of scope "global" is never banned: there
+    `banned_at` names the query whose sender is to be closed, and the next call goes on judging.
+    """
+
+    @property
+    def needs_outputs(self) -> bool:
+        """Whether `update` wants the victim's answers."""
+        ...
+
+    @property
+    def scope(self) -> Scope:
+        """Whether a memory belongs to one account or to all of them."""
+        ...
+
+    def features(self, images: np.ndarray) -> FeatureArray:
+        """Embed images; stateless, each row independent of the rest of its batch; checks the images."""
+        ...
+
+    def new_memory(self) -> M:
+        """Return the memory of an account that has sent nothing."""
+        ...
+
+    def update(self, memory: M, features: FeatureArray, outputs: OutputArray | None = None) -> Verdict:
+        """Judge queries in arrival order, remembering them; stops at a ban, and judges nothing after it."""
+        ...
+
+    def dump(self, memory: M) -> Arrays:
+        """Return the memory as plain arrays, enough for `restore`."""
+        ...
+
+    def restore(self, state: Mapping[str, np.ndarray]) -> M:
+        """Return the memory that `dump` wrote."""
+        ...
+
+
+def check_images(images: np.ndarray) -> ImageArray:
+    """Return `images` as contiguous float32, or raise `RedhandedError` naming what is wrong with them."""
+    images = np.asarray(images)
+    if images.ndim != 4:
+        raise RedhandedError(
+            f"images: expected shape [n, channels, height, width], got {list(images.shape)}; "
+            "add the batch axis or transpose to channels first"
+        )
+    if not np.issubdtype(images.dtype, np.floating):
+        raise RedhandedError(f"images: expected floats in [0, 1], got {images.dtype}; divide bytes by 255")
+    low, high = (images.min(), images.max()) if images.size else (0, 0)
+    if not np.isfinite([low, high]).all():  # extremes of NaN are NaN
+        raise RedhandedError("images: pixels are NaN or infinite; send finite values in [0, 1]")
+    if low < 0 or high > 1:
+        raise RedhandedError(f"images: pixels run from {low:.3g} to {high:.3g}; scale them to [0, 1]")
+    return np.ascontiguousarray(images, dtype=np.float32)

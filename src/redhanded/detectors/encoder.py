@@ -1,0 +1,84 @@
+"""The encoder that is deployed: an ONNX graph run by ONNX Runtime on the CPU."""
+
+import hashlib
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from redhanded.errors import RedhandedError
+from redhanded.types import FeatureArray, ImageArray
+
+
+class OnnxEncoder:
+    """Images [n, c, h, w] in [0, 1] to features [n, d]. The graph normalises; callers never do.
+
+    Args:
+        graph: a serialised ONNX model with one input `images` [n, c, h, w] and one output [n, d], both
+            float32 and of any n.
+        chunk: how many images one run of the graph embeds at most.
+    """
+
+    def __init__(self, graph: bytes, chunk: int = 256) -> None:
+        """Load the graph; raises `RedhandedError` if it is not one."""
+        self.graph = graph
+        self.chunk = chunk
+        self._session  # noqa: B018 - a broken graph should fail here, not at the first query
+
+    @cached_property
+    def _session(self) -> Any:
+        import onnxruntime
+
+        try:
+            session = onnxruntime.InferenceSession(self.graph, providers=["CPUExecutionProvider"])
+        except Exception as error:
+            raise RedhandedError(
+                f"encoder: not a graph that ONNX Runtime can load ({str(error).splitlines()[0]})"
+            ) from error
+        if [i.name for i in session.get_inputs()] != ["images"]:
+            raise RedhandedError("encoder: the ONNX graph must have exactly one input, named 'images'")
+        for ends, rank in ((session.get_inputs(), 4), (session.get_outputs(), 2)):
+            shape = ends[0].shape
+            # a fixed batch axis or a free image axis would fail at some later query
+            if (
+                len(ends) != 1
+                or len(shape) != rank
+                or [isinstance(s, int) for s in shape] != [False] + [True] * (rank - 1)
+            ):
+                raise RedhandedError(
+                    "encoder: the ONNX graph must map images [n, c, h, w] to one output [n, d], "
+                    f"all sizes but n fixed; found {[e.shape for e in ends]}"
+                )
+        return session
+
+    @cached_property
+    def digest(self) -> str:
+        """SHA-256 of the graph."""
+        return hashlib.sha256(self.graph).hexdigest()
+
+    @property
+    def image_shape(self) -> tuple[int, int, int]:
+        """Channels, height and width that the graph takes."""
+        channels, height, width = self._session.get_inputs()[0].shape[1:]
+        return int(channels), int(height), int(width)
+
+    @property
+    def dimensions(self) -> int:
+        """Number of features."""
+        return int(self._session.get_outputs()[0].shape[1])
+
+    def __call__(self, images: ImageArray) -> FeatureArray:
+        """Embed images; raises `RedhandedError` if they are of another size than the graph's."""
+        if images.shape[1:] != self.image_shape:
+            raise RedhandedError(
+                f"images: shape {list(images.shape[1:])} does not fit the encoder, which takes "
+                f"{list(self.image_shape)} (channels, height, width); resize them"
+            )
+        parts = [
+            self._session.run(None, {"images": images[at : at + self.chunk]})[0]
+            for at in range(0, len(images), self.chunk)
+        ]
+        features = np.concatenate(parts) if parts else np.empty((0, self.dimensions), np.float32)
+        if not np.isfinite(features).all():
+            raise RedhandedError("encoder: features are not finite; the graph's weights are damaged")
+        return features.astype(np.float32, copy=False)

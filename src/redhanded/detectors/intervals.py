@@ -1,0 +1,46 @@
+"""Intervals of rates: flags are rare events, bans are sums of 50 of them."""
+
+import numpy as np
+from scipy.stats import beta
+
+from redhanded.types import Int
+
+
+def clopper_pearson(events: int, trials: int, confidence: float = 0.95) -> tuple[float, float]:
+    """Exact binomial interval of a rate (Clopper and Pearson 1934); (0, 1) for no trials."""
+    if trials == 0:
+        return 0.0, 1.0
+    tail = (1 - confidence) / 2
+    low = 0.0 if events == 0 else float(beta.ppf(tail, events, trials - events + 1))
+    high = 1.0 if events == trials else float(beta.ppf(1 - tail, events + 1, trials - events))
+    return low, high
+
+
+def ban_rate_interval(
+    counts: Int[np.ndarray, " n"],
+    flags_to_ban: int,
+    *,
+    confidence: float = 0.95,
+    block: int = 500,
+    draws: int = 2000,
+) -> tuple[float, float]:
+    """Interval of bans per query by a moving-block bootstrap over the per-query counts of one benign stream.
+
+    A ban is a sum of `flags_to_ban` flags, so its rate is far less noisy than a binomial's; blocks keep the
+    runs of neighbouring flags (Künsch 1989). The draws are seeded, so equal streams give equal intervals.
+    No resampling can tell how rare the flags of a flagless stream are: its interval is the flags' exact one.
+    """
+    n = len(counts)
+    if n == 0:
+        return 0.0, 1.0
+    if not counts.any():
+        return 0.0, clopper_pearson(0, n, confidence)[1] / flags_to_ban
+    block = min(block, n)
+    window = np.concatenate([[0], np.cumsum(counts)])
+    sums = window[block:] - window[:-block]
+    rng = np.random.default_rng(0)
+    per_draw = max(1, round(n / block))
+    totals = sums[rng.integers(0, len(sums), (draws, per_draw))].sum(axis=1)
+    rates = totals / (per_draw * block * flags_to_ban)
+    low, high = np.quantile(rates, [(1 - confidence) / 2, (1 + confidence) / 2])
+    return float(low), float(high)

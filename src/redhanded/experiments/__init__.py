@@ -1,0 +1,1 @@
+"""Worlds, cells, records and tables: what is measured, and how it is kept."""

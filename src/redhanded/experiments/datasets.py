@@ -1,0 +1,62 @@
+"""References to images: small values that cells carry, loaded only where they are needed."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from redhanded.lab.data.archive import ImageSet, load
+from redhanded.lab.data.demo import DemoSet, demo_set
+from redhanded.lab.types import Images
+from redhanded.types import ImageArray, UInt8
+
+
+@dataclass(frozen=True)
+class Archived:
+    """Rows `skip` to `skip + count` of an image archive; all of it without a count."""
+
+    name: str
+    split: str = "train"
+    count: int | None = None
+    skip: int = 0
+
+    def load(self) -> ImageSet:
+        """Read the archive; raises `RedhandedError` if it is missing or damaged."""
+        full = load(self.name, self.split)
+        stop = None if self.count is None else self.skip + self.count
+        part = slice(self.skip, stop)
+        return ImageSet(
+            full.name,
+            full.split,
+            full.images[part],
+            full.labels[part],
+            full.classes,
+            {name: column[part] for name, column in full.extra.items()},
+        )
+
+
+@dataclass(frozen=True)
+class Composed:
+    """`count` images of the demo world, composed from the digits of `owner`."""
+
+    name: DemoSet
+    owner: str
+    count: int
+    seed: int = 0
+
+    def load(self) -> ImageSet:
+        """Compose the images."""
+        return demo_set(self.name, self.owner, self.count, self.seed)
+
+
+Data = Archived | Composed
+
+
+def as_floats(images: UInt8[np.ndarray, "n h w c"]) -> ImageArray:
+    """Bytes [n, h, w, c] to float32 [n, c, h, w] in [0, 1]."""
+    return np.ascontiguousarray(images.transpose(0, 3, 1, 2)).astype(np.float32) / np.float32(255)
+
+
+def as_tensor(images: UInt8[np.ndarray, "n h w c"], device: torch.device | str = "cpu") -> Images:
+    """Bytes [n, h, w, c] to a float32 tensor [n, c, h, w] in [0, 1] on the device."""
+    return torch.from_numpy(as_floats(images)).to(device)

@@ -1,0 +1,175 @@
+"""Run unfinished cells, most valuable first, within a time limit; resume anywhere."""
+
+import json
+import platform
+import signal
+import subprocess
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import torch
+
+import redhanded
+from redhanded.errors import OutOfTimeError
+from redhanded.experiments.context import Cell, Context
+
+RESERVE = 2.0
+"""Seconds before the limit at which checkpointed work starts to save itself."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a run did: cells measured now, found finished, and left for the next run."""
+
+    measured: tuple[Cell, ...]
+    finished: tuple[Cell, ...]
+    left: tuple[Cell, ...]
+
+
+def run_cells(
+    cells: Sequence[Cell],
+    context: Context,
+    *,
+    time_limit: float | None = None,
+    artefacts: bool = False,
+    started: Callable[[Cell, int, int], None] = lambda cell, place, of: None,  # noqa: ARG005 - says nothing
+) -> Outcome:
+    """Measure every cell that has no record, its needs first, and stop cleanly at the limit (seconds).
+
+    With `artefacts`, a cell whose record is here without its artefacts (records are committed, artefacts
+    are not) runs again to make them; its record stays as it was.
+
+    A cell that cannot save itself half-way is not started when its like took longer than what is left.
+    """
+    stop = None if time_limit is None else time.monotonic() + time_limit
+    context.deadline = None if stop is None else stop - RESERVE
+    measured: list[Cell] = []
+
+    def done(cell: Cell) -> bool:
+        here = context.store.artefact(cell) is not None or not artefacts
+        return here and context.store.record(cell) is not None
+
+    finished = [cell for cell in cells if done(cell)]
+    todo = [cell for cell in cells if not done(cell)]
+    order = plan(todo, context)
+    with _alarm(stop):
+        try:
+            for place, cell in enumerate(order):
+                if stop is not None and not _fits(cell, context, stop - time.monotonic()):
+                    continue
+                if any(context.store.artefact(need) is None for need in cell.needs):
+                    continue  # its need was passed over
+                started(cell, place, len(order))
+                _measure(cell, context)
+                measured.append(cell)
+        except OutOfTimeError:
+            pass
+    left = tuple(cell for cell in cells if not done(cell))
+    return Outcome(tuple(measured), tuple(finished), left)
+
+
+def plan(cells: Sequence[Cell], context: Context) -> list[Cell]:
+    """Return what must run for `cells` to get records: needs without record or artefacts come first."""
+    order: dict[Cell, None] = {}
+
+    def visit(cell: Cell) -> None:
+        for need in cell.needs:
+            if context.store.record(need) is None or context.store.artefact(need) is None:
+                visit(need)
+        order.setdefault(cell)
+
+    for cell in cells:
+        visit(cell)
+    return list(order)
+
+
+def provenance(device: torch.device) -> dict[str, Any]:
+    """Return where and with what a record was measured."""
+    name = torch.cuda.get_device_name(device) if device.type == "cuda" else platform.machine()
+    return {
+        "revision": revision(),
+        "redhanded": redhanded.__version__,
+        "torch": torch.__version__,
+        "python": platform.python_version(),
+        "device": f"{device.type} ({name}, {torch.get_num_threads()} threads)",
+    }
+
+
+@cache
+def revision() -> str:
+    """Return the commit of the source tree, with `+` if it was changed; "unknown" outside a checkout."""
+    here = Path(__file__).resolve().parent
+    try:
+        described = subprocess.run(
+            ["git", "describe", "--always", "--dirty=+", "--abbrev=12"],  # noqa: S607 - the user's own git
+            cwd=here,
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+    except (OSError, subprocess.CalledProcessError):
+        return "unknown"
+    return described.stdout.strip()
+
+
+def _measure(cell: Cell, context: Context) -> None:
+    began = time.perf_counter()
+    found = cell.run(context)
+    _drop_checkpoints(context.store.scratch(cell))
+    context.store.keep(cell)
+    if context.store.record(cell) is None:  # artefacts made again do not rewrite what was measured
+        seconds = {"seconds": round(time.perf_counter() - began, 2)}
+        record = cell.described() | found | seconds | {"key": cell.key} | provenance(context.device)
+        context.store.save_record(cell, record)
+
+
+def _drop_checkpoints(folder: Path) -> None:
+    for path in folder.glob("*.checkpoint.*"):
+        path.unlink()
+
+
+def _fits(cell: Cell, context: Context, left: float) -> bool:
+    if left <= RESERVE:
+        return False
+    if cell.resumes:
+        return True
+    like = [
+        float(record["seconds"])
+        for path in context.store.records.glob(f"{cell.label.rsplit('-', 1)[0]}*.json")
+        if (record := _read(path)) is not None
+    ]
+    return not like or min(like) <= left
+
+
+def _read(path: Path) -> dict[str, Any] | None:
+    try:
+        record: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    return record if "seconds" in record else None
+
+
+@contextmanager
+def _alarm(stop: float | None) -> Iterator[None]:
+    """Raise `OutOfTimeError` in the main thread at the limit, whatever it is doing; results are atomic."""
+    usable = hasattr(signal, "SIGALRM") and threading.current_thread() is threading.main_thread()
+    if stop is None or not usable:
+        yield
+        return
+
+    def ring(_number: int, _frame: object) -> None:
+        raise OutOfTimeError("time limit")
+
+    before = signal.signal(signal.SIGALRM, ring)
+    signal.setitimer(signal.ITIMER_REAL, max(0.01, stop - time.monotonic()))
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)

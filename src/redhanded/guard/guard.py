@@ -1,0 +1,131 @@
+"""The one place where victim, detector and ledger meet."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from threading import Lock
+from typing import Any, Literal
+
+import numpy as np
+
+from redhanded.detectors.base import Detector, Verdict, check_images
+from redhanded.guard.ledger import Ban, Ledger, MemoryLedger
+from redhanded.types import FeatureArray, ImageArray, OutputArray
+
+Mode = Literal["paper", "enforce"]
+"""Whether the query that closes an account is still answered (`paper`) or already refused (`enforce`)."""
+
+GLOBAL = "*"
+"""The one memory of a detector that does not ask who sent a query."""
+
+
+@dataclass(frozen=True)
+class Reply:
+    """What came of a batch: its first `len(outputs)` queries were answered, the rest refused.
+
+    The verdict is for measuring and alerting; a service never shows it to the account.
+    """
+
+    outputs: OutputArray
+    refused: int
+    banned: bool
+    """Whether the account is closed after this batch."""
+    verdict: Verdict
+
+
+@dataclass
+class _Account:
+    """This replica's view of one account: a cache of the ledger's log, folded."""
+
+    memory: Any
+    seen: int = 0
+    lock: Lock = field(default_factory=Lock)
+
+
+class Guard:
+    """Answer queries until the detector closes the account that sends them.
+
+    Serial per account, concurrent across accounts. Every row is judged exactly once per replica by folding
+    the ledger's log, so the verdicts do not depend on how queries were batched, nor on which replica of many
+    that share a ledger took them.
+    """
+
+    def __init__(
+        self,
+        victim: Callable[[ImageArray], OutputArray],
+        detector: Detector[Any],
+        ledger: Ledger | None = None,
+        mode: Mode = "enforce",
+    ) -> None:
+        """Put `detector` in front of `victim`, with a `MemoryLedger` unless told otherwise."""
+        self.victim = victim
+        self.detector = detector
+        self.ledger: Ledger = MemoryLedger() if ledger is None else ledger
+        self.mode: Mode = mode
+        self._accounts: dict[str, _Account] = {}
+
+    def query(self, account_id: str, images: np.ndarray) -> Reply:
+        """Judge and answer a batch [n, c, h, w] in [0, 1], image by image in its order.
+
+        What follows a ban inside the batch is refused unjudged. Raises `RedhandedError` for images that are
+        no images; nothing of such a batch is judged or answered.
+        """
+        images = check_images(images)
+        banned = self.ledger.ban(account_id) is not None
+        if banned or len(images) == 0:
+            return self._refuse(images, banned=banned)
+        rows = self.detector.features(images)
+        # a detector that judges by the answer needs it first; it is withheld until the verdict all the same
+        answers = np.asarray(self.victim(images)) if self.detector.needs_outputs else None
+        width = rows.shape[1]
+        if answers is not None:
+            rows = np.hstack([rows, answers.astype(np.float32)])
+        mine, banned = self._judge(account_id, rows, width)
+        answered = mine.judged - (self.mode == "enforce" and mine.banned_at is not None)
+        if answered == 0:
+            return self._refuse(images, banned=banned, verdict=mine)
+        outputs = np.asarray(self.victim(images[:answered])) if answers is None else answers[:answered]
+        return Reply(outputs, len(images) - answered, banned, mine)
+
+    def _judge(self, account_id: str, rows: FeatureArray, width: int) -> tuple[Verdict, bool]:
+        """Log rows and judge them after all that was logged before; return whether the account is closed."""
+        owner = GLOBAL if self.detector.scope == "global" else account_id
+        # setdefault is atomic: of two threads that meet a new account, both get the first one's
+        account = self._accounts.get(owner) or self._accounts.setdefault(
+            owner, _Account(self.detector.new_memory())
+        )
+        with account.lock:
+            position, unseen = self.ledger.append(owner, rows, account.seen)
+            others = position - account.seen  # rows that other replicas took
+            try:
+                theirs = self._fold(account.memory, unseen[:others], width)
+                mine = self._fold(account.memory, unseen[others:], width)
+                account.seen += len(unseen)
+                if mine.banned_at is not None:
+                    self.ledger.close(account_id, Ban(position + mine.banned_at))
+                elif theirs.banned_at is not None and self.detector.scope == "account":
+                    self.ledger.close(account_id, Ban(position - others + theirs.banned_at))
+            except BaseException:
+                # perhaps half folded, perhaps not closed: the log knows better
+                account.memory, account.seen = self.detector.new_memory(), 0
+                raise
+            if account.memory.banned:  # the ledger remembers the ban; nobody needs the history any more
+                self._accounts.pop(owner, None)
+            return mine, mine.banned_at is not None or account.memory.banned
+
+    def _fold(self, memory: Any, rows: FeatureArray, width: int) -> Verdict:
+        """Judge logged rows (features, then outputs if needed); return the verdict up to the first ban.
+
+        A memory of scope "global" outlives the ban of one sender, so there the rest is judged as well:
+        every replica must remember the same, whoever served what.
+        """
+        outputs = rows[:, width:] if self.detector.needs_outputs else None
+        verdict = self.detector.update(memory, rows[:, :width], outputs)
+        at, last = verdict.judged, verdict
+        while self.detector.scope == "global" and last.banned_at is not None:
+            last = self.detector.update(memory, rows[at:, :width], None if outputs is None else outputs[at:])
+            at += last.judged
+        return verdict
+
+    def _refuse(self, images: ImageArray, *, banned: bool, verdict: Verdict | None = None) -> Reply:
+        none = Verdict(np.empty(0, np.int64), np.empty(0, np.float64), np.empty(0, np.int64))
+        return Reply(np.empty((0, 0), np.float32), len(images), banned, verdict or none)

@@ -1,0 +1,83 @@
+"""The transfer set: what was crafted, what the oracle answered, and where each query came from."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from redhanded.lab.training import Training, train_classifier
+from redhanded.lab.types import Adaptation, Images, Kind, Oracle, Outputs, Round
+from redhanded.types import Int
+
+
+@dataclass(frozen=True)
+class Exchange:
+    """A round before its surrogate is trained."""
+
+    crafted: Images
+    sent: Images
+    labels: Outputs
+    parents: Int[Tensor, " n"]
+    targets: Int[Tensor, " n"]
+    kind: Kind
+
+    def round(self, surrogate: nn.Module) -> Round:
+        """Add the surrogate that was trained on everything up to here."""
+        return Round(self.crafted, self.sent, self.labels, self.parents, self.targets, self.kind, surrogate)
+
+
+class Transfer:
+    """The growing transfer set D of one attack, never larger than the budget."""
+
+    def __init__(self, oracle: Oracle, adapt: Adaptation, budget: int) -> None:
+        """Start empty."""
+        self._oracle, self._adapt = oracle, adapt
+        self.budget = budget
+        self._crafted: list[Images] = []
+        self._labels: list[Outputs] = []
+
+    def __len__(self) -> int:
+        """Return the number of queries answered so far."""
+        return sum(len(part) for part in self._crafted)
+
+    @property
+    def left(self) -> int:
+        """Queries that may still be sent."""
+        return self.budget - len(self)
+
+    @property
+    def images(self) -> Images:
+        """Everything crafted and answered, in the order sent."""
+        return torch.cat(self._crafted)
+
+    @property
+    def labels(self) -> Outputs:
+        """What the oracle answered to it."""
+        return torch.cat(self._labels)
+
+    def seed(self, images: Images) -> Exchange:
+        """Send natural images, as many as the budget allows."""
+        unknown = torch.full((len(images),), -1)
+        return self.send(images, unknown, unknown, "seed")
+
+    def send(
+        self, crafted: Images, parents: Int[Tensor, " n"], targets: Int[Tensor, " n"], kind: Kind
+    ) -> Exchange:
+        """Adapt, cut to the budget, query, and remember the answers."""
+        keep, sent = self._adapt(crafted, kind)
+        keep = keep.cpu()
+        crafted, parents, targets = crafted[keep.to(crafted.device)], parents[keep], targets[keep]
+        crafted, sent, parents, targets = (part[: self.left] for part in (crafted, sent, parents, targets))
+        sent = sent.clamp(0, 1)  # the interface takes images, and nothing else
+        if len(sent) > 0:
+            labels = self._oracle(sent)
+        else:  # nobody asks about nothing, and an oracle need not know how to answer it
+            labels = self._labels[0][:0] if self._labels else crafted.new_empty(0, 0)
+        self._crafted.append(crafted)
+        self._labels.append(labels)
+        return Exchange(crafted, sent, labels, parents, targets, kind)
+
+    def train(self, model: nn.Module, training: Training, generator: torch.Generator) -> nn.Module:
+        """Train a fresh model on the whole transfer set."""
+        train_classifier(model, self.images, self.labels, training, generator)
+        return model

@@ -1,0 +1,232 @@
+"""One training function, on tensors that live on the device: no workers, no loaders."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import torch
+import torch.nn.functional as F  # noqa: N812 - the name everybody knows it by
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from redhanded.errors import OutOfTimeError
+from redhanded.lab.models import seeded
+from redhanded.lab.types import Images, Outputs
+from redhanded.types import Float
+
+Progress = Callable[[int, int], None]
+"""Told (steps done, steps in all)."""
+BatchLoss = Callable[[nn.Module, Tensor, torch.Generator], Tensor]
+"""(model, places of the batch's rows, generator) to a scalar loss."""
+
+
+@dataclass(frozen=True)
+class Training:
+    """How a model is trained. Defaults: the final training of the paper's surrogates (SGD 0.01, 100 epochs).
+
+    `schedule="step"` multiplies the rate by `step_factor` every `step_epochs`; `"linear"` lets it fall to
+    zero, which short trainings need.
+    """
+
+    epochs: int = 100
+    batch: int = 64
+    optimiser: Literal["sgd", "adam"] = "sgd"
+    lr: float = 0.01
+    momentum: float = 0.9
+    nesterov: bool = False
+    weight_decay: float = 5e-4
+    schedule: Literal["step", "linear"] = "step"
+    step_epochs: int = 30
+    step_factor: float = 0.1
+    crop_flip: bool = False
+    """Crop from a zero border of 4 pixels and flip, each image anew in every epoch."""
+
+
+@dataclass
+class Checkpoint:
+    """Where a training saves itself, so that a kill or a deadline loses at most `every` seconds of it."""
+
+    path: Path
+    every: float = 60.0
+    deadline: float | None = None
+    """`time.monotonic()` at which training stops with `OutOfTimeError`, having saved itself."""
+
+
+def fit(
+    model: nn.Module,
+    rows: int,
+    batch_loss: BatchLoss,
+    config: Training,
+    generator: torch.Generator,
+    *,
+    progress: Progress | None = None,
+    checkpoint: Checkpoint | None = None,
+) -> None:
+    """Minimise `batch_loss` over random batches of `rows` places; leaves the model in evaluation mode.
+
+    Everything random (order, augmentation, dropout) comes from `generator`, so a training resumed from its
+    checkpoint ends where an uninterrupted one does. CUDA devices use bf16 autocast and channels-last;
+    processors without bf16 units lose a factor of ten by it and stay in float32.
+
+    Raises:
+        OutOfTimeError: the checkpoint's deadline came; what was trained is saved there.
+    """
+    parameters = [p for p in model.parameters() if p.requires_grad]
+    device = parameters[0].device
+    optimiser = _optimiser(parameters, config)
+    steps_per_epoch = -(-rows // config.batch)  # no rows, no steps: the model stays as it was
+    total = steps_per_epoch * config.epochs
+    state = _Resumable(model, optimiser, generator, checkpoint)
+    model.train()
+    with seeded(generator):
+        done, order = state.load(rows)
+        for step in range(done, total):
+            if step % steps_per_epoch == 0:
+                order = torch.randperm(rows, generator=generator)
+            at = (step % steps_per_epoch) * config.batch
+            places = order[at : at + config.batch]
+            for group in optimiser.param_groups:
+                group["lr"] = config.lr * _rate(config, step, steps_per_epoch, total)
+            if not len(places) == 1 < min(rows, config.batch):  # batch norm cannot learn from one left over
+                with torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"):
+                    loss = batch_loss(model, places.to(device), generator)
+                optimiser.zero_grad(set_to_none=True)
+                loss.backward()  # type: ignore[no-untyped-call]
+                optimiser.step()
+            if progress is not None and (step % 10 == 9 or step == total - 1):
+                progress(step + 1, total)
+            state.save_if_due(step + 1, order)
+    model.eval()
+
+
+def train_classifier(
+    model: nn.Module,
+    images: Images,
+    labels: Outputs,
+    config: Training,
+    generator: torch.Generator,
+    *,
+    progress: Progress | None = None,
+    checkpoint: Checkpoint | None = None,
+) -> None:
+    """Train on images [n, 3, h, w] in [0, 1] and soft or one-hot labels [n, classes], by cross-entropy."""
+
+    def loss(model: nn.Module, places: Tensor, generator: torch.Generator) -> Tensor:
+        batch = images[places]
+        if config.crop_flip:
+            batch = crop_and_flip(batch, generator)
+        batch = batch.contiguous(memory_format=torch.channels_last)
+        return F.cross_entropy(model(batch).float(), labels[places])
+
+    fit(model, len(images), loss, config, generator, progress=progress, checkpoint=checkpoint)
+
+
+def crop_and_flip(images: Images, generator: torch.Generator, border: int = 4) -> Images:
+    """Shift each image by up to `border` pixels into a black frame, and mirror every other one."""
+    n, _, height, width = images.shape
+    shift = torch.randint(0, 2 * border + 1, (2, n, 1), generator=generator)
+    mirrored = torch.rand(n, 1, generator=generator) < 0.5
+    down = shift[0] + torch.arange(height)
+    across = torch.arange(width).expand(n, width)
+    across = shift[1] + torch.where(mirrored, across.flip(1), across)
+    padded = F.pad(images, (border,) * 4)
+    rows = torch.arange(n, device=images.device)[:, None, None]
+    down, across = down.to(images.device)[:, :, None], across.to(images.device)[:, None, :]
+    # advanced indices around a slice move to the front: [n, h, w, c]
+    return padded[rows, :, down, across].permute(0, 3, 1, 2)
+
+
+@torch.no_grad()
+def predict(model: nn.Module, images: Images, batch: int = 512) -> Float[Tensor, "n classes"]:
+    """Logits in float32, evaluation mode, in batches."""
+    model.eval()
+    parts = [
+        model(images[at : at + batch].contiguous(memory_format=torch.channels_last))
+        for at in range(0, len(images), batch)
+    ]
+    return torch.cat(parts) if parts else torch.empty(0, 0, device=images.device)
+
+
+def _optimiser(parameters: list[nn.Parameter], config: Training) -> torch.optim.Optimizer:
+    if config.optimiser == "adam":
+        return torch.optim.Adam(parameters, lr=config.lr, weight_decay=config.weight_decay)
+    return torch.optim.SGD(
+        parameters,
+        lr=config.lr,
+        momentum=config.momentum,
+        weight_decay=config.weight_decay,
+        nesterov=config.nesterov,
+    )
+
+
+def _rate(config: Training, step: int, steps_per_epoch: int, total: int) -> float:
+    if config.schedule == "linear":
+        warm = min(1.0, (step + 1) / (0.1 * total))
+        return min(warm, (total - step) / total)
+    return float(config.step_factor ** (step // steps_per_epoch // config.step_epochs))
+
+
+class _Resumable:
+    """The state of a training as one safetensors file."""
+
+    def __init__(
+        self,
+        model: nn.Module,
+        optimiser: torch.optim.Optimizer,
+        generator: torch.Generator,
+        checkpoint: Checkpoint | None,
+    ) -> None:
+        self.model, self.optimiser, self.generator = model, optimiser, generator
+        self.checkpoint = checkpoint
+        self.saved = time.monotonic()
+
+    def load(self, rows: int) -> tuple[int, Tensor]:
+        """Return the steps done and the current epoch's order; nothing done if there is no checkpoint."""
+        if self.checkpoint is None or not self.checkpoint.path.is_file():
+            return 0, torch.arange(rows)
+        stored = load_file(self.checkpoint.path)
+        self.model.load_state_dict(_part(stored, "model."))
+        state: dict[int, dict[str, Tensor]] = {}
+        for name, value in _part(stored, "optimiser.").items():
+            place, field = name.split(".", 1)
+            state.setdefault(int(place), {})[field] = value
+        self.optimiser.load_state_dict(
+            {"state": state, "param_groups": self.optimiser.state_dict()["param_groups"]}
+        )
+        self.generator.set_state(stored["generator"])
+        torch.set_rng_state(stored["global"])
+        if "cuda" in stored:
+            torch.cuda.set_rng_state(stored["cuda"])
+        return int(stored["step"]), stored["order"]
+
+    def save_if_due(self, step: int, order: Tensor) -> None:
+        if self.checkpoint is None:
+            return
+        now = time.monotonic()
+        late = self.checkpoint.deadline is not None and now >= self.checkpoint.deadline
+        if not late and now - self.saved < self.checkpoint.every:
+            return
+        optimiser = {
+            f"optimiser.{place}.{field}": value
+            for place, fields in self.optimiser.state_dict()["state"].items()
+            for field, value in fields.items()
+            if isinstance(value, Tensor)
+        }
+        tensors = {f"model.{name}": value for name, value in self.model.state_dict().items()} | optimiser
+        tensors |= {"generator": self.generator.get_state(), "global": torch.get_rng_state(), "order": order}
+        tensors["step"] = torch.tensor(step)
+        if torch.cuda.is_available():
+            tensors["cuda"] = torch.cuda.get_rng_state()
+        self.checkpoint.path.parent.mkdir(parents=True, exist_ok=True)
+        partial = self.checkpoint.path.with_suffix(".partial")
+        save_file({name: value.contiguous().clone() for name, value in tensors.items()}, partial)
+        partial.replace(self.checkpoint.path)
+        self.saved = time.monotonic()
+        if late:
+            raise OutOfTimeError("time limit: training stopped at a checkpoint; run again to go on")
+
+
+def _part(stored: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    return {name.removeprefix(prefix): value for name, value in stored.items() if name.startswith(prefix)}

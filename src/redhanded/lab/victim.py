@@ -1,0 +1,74 @@
+"""The victim as an oracle: what it gives away, how often it was asked, and how often it may be."""
+
+from collections.abc import Callable
+
+import numpy as np
+import torch
+import torch.nn.functional as F  # noqa: N812 - the name everybody knows it by
+from torch import nn
+
+from redhanded.errors import BudgetExhaustedError
+from redhanded.lab.training import predict
+from redhanded.lab.types import Images, Oracle, Outputs
+from redhanded.types import ImageArray, OutputArray
+
+
+class Logits:
+    """Answer with the model's raw outputs, float32."""
+
+    def __init__(self, model: nn.Module) -> None:
+        """Wrap a trained classifier."""
+        self.model = model
+
+    def __call__(self, images: Images) -> Outputs:
+        """Return logits [n, classes]."""
+        return predict(self.model, images)
+
+
+class Probabilities(Logits):
+    """Answer with the softmax of the model's outputs."""
+
+    def __call__(self, images: Images) -> Outputs:
+        """Return probabilities [n, classes]."""
+        return super().__call__(images).softmax(1)
+
+
+class HardLabels(Logits):
+    """Answer with the predicted class alone, as one-hot rows: the paper's setting (§II-B)."""
+
+    def __call__(self, images: Images) -> Outputs:
+        """Return one-hot rows [n, classes]."""
+        logits = super().__call__(images)
+        return F.one_hot(logits.argmax(1), logits.shape[1]).float()
+
+
+class Budgeted:
+    """Count an oracle's queries exactly, and refuse a call that would exceed the budget before sending it."""
+
+    def __init__(self, oracle: Oracle, budget: int | None = None) -> None:
+        """Wrap `oracle`; no budget means counting only."""
+        self.oracle = oracle
+        self.budget = budget
+        self.queries = 0
+
+    def __call__(self, images: Images) -> Outputs:
+        """Return the outputs; raises `BudgetExhaustedError`, nothing sent, if they would be too many."""
+        if self.budget is not None and self.queries + len(images) > self.budget:
+            raise BudgetExhaustedError(
+                f"budget: {len(images)} more queries after {self.queries} would exceed {self.budget}; "
+                "raise the budget or ask for fewer"
+            )
+        outputs = self.oracle(images)
+        self.queries += len(images)
+        return outputs
+
+
+def as_numpy(oracle: Oracle, device: torch.device | str = "cpu") -> Callable[[ImageArray], OutputArray]:
+    """Return the oracle as the guard calls its victim: float32 arrays in and out."""
+
+    def victim(images: ImageArray) -> OutputArray:
+        return np.asarray(
+            oracle(torch.tensor(images, device=device)).cpu().numpy()
+        )  # a copy: some are read-only
+
+    return victim

@@ -1,0 +1,179 @@
+"""The command line as a stranger meets it: one clear line and exit code 2 for what they can cause."""
+
+import json
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from redhanded.detectors import SimilarityDetector, save_bundle
+from redhanded.detectors.calibrate import calibrate_similarity
+from redhanded.detectors.encoder import OnnxEncoder
+from redhanded.experiments.querylog import QueryLog
+
+ENV = os.environ | {"COLUMNS": "100"}
+
+
+def redhanded(*words, cwd, **env):
+    return subprocess.run(
+        [sys.executable, "-m", "redhanded.cli", *map(str, words)],
+        cwd=cwd,
+        env=ENV | env,
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+
+
+def one_line(done, *words):
+    """Check that the command failed with one line that names the field."""
+    assert done.returncode == 2, done.stderr
+    assert "Traceback" not in done.stderr
+    lines = [line for line in done.stderr.splitlines() if line.startswith("redhanded: ")]
+    assert len(lines) == 1
+    for word in words:
+        assert word in lines[0]
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """Thirty images in a folder."""
+    (tmp_path / "images").mkdir()
+    rng = np.random.default_rng(0)
+    for n in range(30):
+        Image.fromarray(rng.integers(0, 256, (32, 32, 3), np.uint8)).save(tmp_path / f"images/{n:02}.png")
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    ("words", "named"),
+    [
+        (("data", "fetch", "nothing"), "nothing"),
+        (("run", "xvii"), "table"),
+        (("run", "--world", "mars"), "world"),
+        (("demo", "--data", "nothing"), "data"),
+        (("attack", "nothing"), "attack"),
+        (("calibrate", "--data", "cifar10", "--out", "b"), "cifar10"),
+        (("attack", "random", "--guard", "no-bundle"), "bundle"),
+        (("replay", "no-log", "--detector", "no-bundle"), "stream"),
+        (("run", "i", "--device", "cuda:99"), "device"),
+    ],
+)
+def test_bad_words(tmp_path, words, named):
+    """Unknown names, missing data and missing bundles are named with their fix."""
+    one_line(redhanded(*words, cwd=tmp_path, REDHANDED_DATA=str(tmp_path / "empty")), named)
+
+
+def test_truncated_archive(tmp_path):
+    """A cut archive is named, not traced back."""
+    (tmp_path / "cifar10").mkdir()
+    (tmp_path / "cifar10/train.npz").write_bytes(b"PK\x03\x04 cut short")
+    done = redhanded(
+        "calibrate", "--data", "cifar10", "--out", "b", cwd=tmp_path, REDHANDED_DATA=str(tmp_path)
+    )
+    one_line(done, "train.npz")
+
+
+def test_oracle_that_raises(folder):
+    """A failing callable ends the attack with one line."""
+    words = ("--images", "images", "--classes", 10, "--n-seed", 10, "--budget", 10, "--oracle")
+    (folder / "dead.py").write_text("def predict(images):\n    raise OSError('nobody is there')\n")
+    one_line(redhanded("attack", "random", *words, "dead:predict", cwd=folder), "oracle")
+
+
+def test_own_target_is_stolen_from_end_to_end(folder):
+    """A callable is attacked, its queries are counted, and the log can be replayed."""
+    (folder / "mine.py").write_text(
+        "def predict(images):\n    return (images.mean((1, 2, 3)) * 1e4).astype(int) % 3\n"
+    )
+    words = ("--oracle", "mine:predict", "--images", "images", "--classes", 3, "--n-seed", 12, "--budget", 30)
+    done = redhanded("attack", "jb-top3", *words, "--json", cwd=folder)
+    assert done.returncode == 0, done.stderr
+    record = json.loads(done.stdout)
+    assert record["queries"] == 30
+    log = Path(folder) / "runs/attack-jb-top3/log"
+    assert len(np.load(log / "outputs.npy")) == 30
+
+
+@pytest.fixture
+def bundle(folder):
+    """A calibrated detector over a tiny graph that flattens 32x32 images."""
+    import onnx
+    from onnx import helper
+
+    weights = np.random.default_rng(1).standard_normal((3072, 4)).astype(np.float32)
+    graph = helper.make_graph(
+        [
+            helper.make_node("Flatten", ["images"], ["flat"]),
+            helper.make_node("MatMul", ["flat", "w"], ["features"]),
+        ],
+        "tiny",
+        [helper.make_tensor_value_info("images", onnx.TensorProto.FLOAT, ["n", 3, 32, 32])],
+        [helper.make_tensor_value_info("features", onnx.TensorProto.FLOAT, ["n", 4])],
+        [helper.make_tensor("w", onnx.TensorProto.FLOAT, weights.shape, weights.tobytes(), raw=True)],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9)
+    detector = SimilarityDetector(OnnxEncoder(model.SerializeToString()), 1.0, flags_to_ban=2)
+    features = np.random.default_rng(2).standard_normal((100, 4)).astype(np.float32)
+    calibration, _ = calibrate_similarity(features, fpr=0.02, flags_to_ban=2)
+    save_bundle(folder / "bundle", detector, calibration, {"stream": "noise"})
+    return folder / "bundle"
+
+
+def log_of(images, folder):
+    """Write images as a query log."""
+    n = len(images)
+    zeros = np.zeros(n, np.int64)
+    QueryLog(images, np.zeros((n, 2), np.float32), zeros - 1, zeros - 1, zeros, zeros).save(folder)
+    return folder
+
+
+def test_a_log_is_replayed(folder, bundle):
+    """Five equal images: one flag each but for the first of an account, a ban at every second flag."""
+    log = log_of(np.full((5, 3, 32, 32), 0.5, np.float32), folder / "log")
+    done = redhanded("replay", log, "--detector", bundle, "--json", cwd=folder)
+    assert done.returncode == 0, done.stderr
+    record = json.loads(done.stdout)
+    assert [record[name] for name in ("queries", "flags", "bans", "accounts_used")] == [5, 3, 1, 2]
+
+
+def test_a_changed_bundle(folder, bundle):
+    """A flipped byte is found by its digest."""
+    content = bytearray((bundle / "encoder.onnx").read_bytes())
+    content[200] ^= 1
+    (bundle / "encoder.onnx").write_bytes(bytes(content))
+    one_line(redhanded("replay", "images", "--detector", bundle, cwd=folder), "digest", "encoder.onnx")
+
+
+@pytest.mark.parametrize(
+    ("shape", "value", "named"), [((5, 3, 16, 16), 0.5, "shape"), ((5, 3, 32, 32), np.nan, "NaN")]
+)
+def test_queries_that_are_no_images(folder, bundle, shape, value, named):
+    """Another size and NaN pixels are named."""
+    log = log_of(np.full(shape, value, np.float32), folder / "log")
+    one_line(redhanded("replay", log, "--detector", bundle, cwd=folder), "images", named)
+
+
+def test_an_endpoint_that_is_not_there(folder):
+    """A closed port is tried again a few times, then named."""
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        port = taken.getsockname()[1]
+    words = ("--images", "images", "--classes", 10, "--n-seed", 10, "--budget", 10, "--oracle")
+    one_line(redhanded("attack", "random", *words, f"http://127.0.0.1:{port}", cwd=folder), "oracle")
+
+
+def test_calibrate_on_own_images(folder, bundle):
+    """Thirty images resolve one ban in thirty, and not one in ten thousand."""
+    words = ("calibrate", "--bundle", bundle, "--images", "images", "--out", "tuned")
+    one_line(redhanded(*words, cwd=folder), "fpr", "10,000")
+    done = redhanded(*words, "--fpr", 0.05, "--flags-to-ban", 3, "--json", cwd=folder)
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["bans"] <= 1
+    assert redhanded("replay", "images", "--detector", "tuned", cwd=folder).returncode == 0

@@ -1,0 +1,147 @@
+"""Algorithm 1: its schedule, its sources and its targets."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor, nn
+
+from redhanded.lab.attacks import Jba, LinfPgd, LogitAscent, jb_top3, jba_pgd
+from redhanded.lab.attacks import jba as module
+from redhanded.lab.attacks.jba import FINAL_TRAINING, ROUND_TRAINING, top_targets
+from redhanded.lab.models import ConvNet, build
+from redhanded.lab.training import Training
+from redhanded.lab.types import Round
+
+CLASSES = 5
+BRIEF = Training(epochs=1, batch=64, lr=0.05)
+PAPER = jb_top3()
+
+
+def sizes(attack: Jba, seeds: int) -> list[int]:
+    """Queries of each round after the seeds, by the attack's own choice of sources."""
+    generator = torch.Generator().manual_seed(0)
+    sent, rounds = seeds, []
+    while sent < attack.budget:
+        left = attack.budget - sent
+        sources = attack._sources(sent, left, generator)
+        rounds.append(min(len(sources) * attack.targets_per_source, left))
+        sent += rounds[-1]
+    return rounds
+
+
+def test_the_papers_settings_are_the_defaults() -> None:
+    assert Jba(LogitAscent(8, 0.01, 0.1, (0.2023, 0.1994, 0.2010), "corrected"), 50_000, "source") == PAPER
+    assert Jba(LinfPgd(8 / 256, 40, 1 / 30), 50_000, "batch64") == jba_pgd()
+    assert replace(FINAL_TRAINING, epochs=20) == ROUND_TRAINING
+    assert Training(100, 64, "sgd", 0.01, 0.9, False, 5e-4, "step", 30, 0.1, False) == FINAL_TRAINING
+    assert (PAPER.targets_per_source, PAPER.reservoir, PAPER.truncation) == (3, None, "prefix")
+    assert (PAPER.round_training, PAPER.final_training) == (ROUND_TRAINING, FINAL_TRAINING)
+
+
+def test_schedule_of_the_paper() -> None:
+    assert sizes(PAPER, 500) == [1_500, 6_000, 24_000, 18_000]
+    assert sizes(PAPER, 5_000) == [15_000, 30_000]
+    reservoir = sizes(replace(PAPER, reservoir=400), 5_000)
+    assert reservoir == [1_200] * 37 + [600]  # 38 rounds
+
+
+def test_prefix_truncation_keeps_the_seeds_and_the_first_rows(generator: torch.Generator) -> None:
+    sources = PAPER._sources(20_000, 30_000, generator)
+    assert torch.equal(sources, torch.arange(10_000))  # 5,000 seeds and the first 5,000 synthetic rows
+    assert len(PAPER._sources(100, 31, generator)) == 11  # the last source in part
+    assert torch.equal(PAPER._sources(10, 31, generator), torch.arange(10))
+
+
+def test_random_truncation_draws_without_replacement(generator: torch.Generator) -> None:
+    attack = replace(PAPER, truncation="random")
+    sources = attack._sources(1_000, 300, generator)
+    assert len(set(sources.tolist())) == 100
+    assert 350 < sources.float().mean() < 650  # of the whole, not of its beginning
+    assert torch.equal(attack._sources(100, 300, generator), torch.arange(100))  # all fit: nothing to draw
+
+
+def test_reservoir_draws_without_replacement_and_anew(generator: torch.Generator) -> None:
+    attack = replace(PAPER, reservoir=40)
+    one, other = (attack._sources(1_000, 5_000, generator) for _ in range(2))
+    assert len(set(one.tolist())) == len(set(other.tolist())) == 40
+    assert set(one.tolist()) != set(other.tolist())
+    assert max(one.tolist()) > 500
+    assert len(attack._sources(1_000, 30, generator)) == 10
+    assert torch.equal(attack._sources(30, 5_000, generator), torch.arange(30))
+
+
+def run(attack: Jba, seeds: int, seed: int = 0) -> list[Round]:
+    generator = torch.Generator().manual_seed(seed)
+    projection = torch.randn(3 * 8 * 8, CLASSES, generator=torch.Generator().manual_seed(9))
+    return list(
+        attack.run(
+            lambda images: torch.eye(CLASSES)[((images - 0.5).flatten(1) @ projection).argmax(1)],
+            torch.rand(seeds, 3, 8, 8, generator=generator),
+            new_surrogate=lambda: build(ConvNet(((4,), (6,))), CLASSES, generator),
+            generator=generator,
+        )
+    )
+
+
+def test_a_scaled_down_run_keeps_the_schedule() -> None:
+    rounds = run(jb_top3(500, round_training=BRIEF, final_training=BRIEF), 5)
+    assert [len(part.sent) for part in rounds] == [5, 15, 60, 240, 180]
+    for part, sources in zip(rounds[1:], (5, 20, 80, 60), strict=True):
+        # all three variants of a source together, seeds first
+        assert part.parents.tolist() == [source for source in range(sources) for _ in range(3)]
+        assert all(len(set(three)) == 3 for three in part.targets.view(-1, 3).tolist())
+
+
+@pytest.mark.parametrize("order", ["batch64", "target"])
+def test_orders_send_the_likeliest_targets_first(order: module.Order) -> None:
+    attack = jb_top3(60, order=order, round_training=BRIEF, final_training=BRIEF)
+    straight = run(replace(attack, order="source"), 15)
+    other = run(attack, 15)
+    assert other[1].parents.tolist() == list(range(15)) * 3
+    # the first round's variants are the same ones, transposed
+    assert torch.equal(other[1].targets.view(3, 15).T, straight[1].targets.view(15, 3))
+    torch.testing.assert_close(
+        other[1].sent.unflatten(0, (3, 15)).transpose(0, 1), straight[1].sent.unflatten(0, (15, 3))
+    )
+
+
+def test_the_last_source_may_be_cut_short() -> None:
+    rounds = run(jb_top3(12, round_training=BRIEF, final_training=BRIEF), 5)
+    assert rounds[-1].parents.tolist() == [0, 0, 0, 1, 1, 1, 2]
+
+
+@settings(derandomize=True, deadline=None, max_examples=25)
+@given(st.integers(0, 12), st.integers(2, 6), st.integers(1, 7), st.integers(0, 99))
+def test_top_targets_against_a_loop(rows: int, classes: int, count: int, seed: int) -> None:
+    generator = torch.Generator().manual_seed(seed)
+    logits = torch.randn(rows, classes, generator=generator)
+    labels = torch.rand(rows, classes, generator=generator)
+    expected = []
+    for row in range(rows):
+        own = max(range(classes), key=lambda label: labels[row, label])
+        ranked = sorted(range(classes), key=lambda label: -logits[row, label])
+        expected.append([label for label in ranked if label != own][:count])
+    assert top_targets(logits, labels, count).tolist() == expected
+
+
+def test_a_query_does_not_depend_on_what_is_crafted_with_it(
+    generator: torch.Generator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        surrogate = nn.Sequential(nn.Flatten(), nn.Linear(192, 16), nn.Tanh(), nn.Linear(16, CLASSES))
+    surrogate = surrogate.double()  # no sign is a toss-up
+    images = torch.rand(9, 3, 8, 8, generator=generator, dtype=torch.float64)
+    parents, targets = torch.tensor([0, 0, 3, 8, 8, 1, 7]), torch.tensor([1, 2, 0, 4, 3, 3, 1])
+    attack = replace(PAPER, budget=100)
+
+    def craft() -> Tensor:
+        return attack._craft(surrogate, images, parents, targets, generator)
+
+    together = craft()
+    monkeypatch.setattr(module, "CRAFT_BATCH", 2)
+    torch.testing.assert_close(craft(), together, rtol=0, atol=1e-12)
+    assert ((together - images[parents]).flatten(1).abs().amax(1) > 0).all()

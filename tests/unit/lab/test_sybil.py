@@ -1,0 +1,200 @@
+"""The thief's client: accounts, bans and answers."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor
+
+from redhanded.detectors.base import Arrays, Scope, Verdict, check_images
+from redhanded.detectors.similarity import SimilarityDetector
+from redhanded.errors import RedhandedError
+from redhanded.guard import Guard, Mode
+from redhanded.lab.sybil import STUBBORN, SybilClient
+from redhanded.types import FeatureArray, ImageArray, OutputArray
+
+DETERMINISTIC = settings(derandomize=True, deadline=None, max_examples=30)
+
+
+@dataclass
+class Count:
+    queries: int = 0
+    banned: bool = False
+
+
+@dataclass(frozen=True)
+class EveryQuery:
+    """Flags every query: an account lives for `limit` of them."""
+
+    limit: int = 3
+    needs_outputs = False
+    scope: Scope = "account"
+
+    def features(self, images: np.ndarray) -> FeatureArray:
+        return check_images(images).reshape(len(images), -1)[:, :1]
+
+    def new_memory(self) -> Count:
+        return Count()
+
+    def update(self, memory: Count, features: FeatureArray, outputs: OutputArray | None = None) -> Verdict:
+        judged = 0 if memory.banned else min(len(features), max(1, self.limit - memory.queries))
+        memory.queries += judged
+        memory.banned = memory.queries >= self.limit
+        ones = np.ones(judged, np.int64)
+        banned_at = judged - 1 if memory.banned and judged else None
+        return Verdict(ones, ones.astype(np.float64), ones - 2, banned_at)
+
+    def dump(self, memory: Count) -> Arrays:
+        return {"state": np.array([memory.queries, memory.banned])}
+
+    def restore(self, state: Mapping[str, np.ndarray]) -> Count:
+        queries, banned = state["state"].tolist()
+        return Count(queries, bool(banned))
+
+
+@dataclass
+class Victim:
+    """Answers with the first two pixels, and remembers how many it answered."""
+
+    answered: list[int] = field(default_factory=list)
+
+    def __call__(self, images: ImageArray) -> OutputArray:
+        self.answered.append(len(images))
+        return images.reshape(len(images), -1)[:, :2].copy()
+
+
+@dataclass(frozen=True)
+class Pixels:
+    digest = "pixels"
+
+    def __call__(self, images: ImageArray) -> FeatureArray:
+        return images.reshape(len(images), -1)
+
+
+def images(count: int) -> Tensor:
+    return torch.rand(count, 3, 2, 2, generator=torch.Generator().manual_seed(count))
+
+
+def client(limit: int, mode: Mode) -> tuple[SybilClient, Victim]:
+    victim = Victim()
+    return SybilClient(Guard(victim, EveryQuery(limit), mode=mode)), victim
+
+
+def pieces(sent: Tensor, sizes: list[int]) -> list[Tensor]:
+    """Cut to batches of these sizes, then the rest."""
+    batches, at = [], 0
+    for size in [*sizes, len(sent)]:
+        batches.append(sent[at : at + size])
+        at += size
+    return batches
+
+
+@DETERMINISTIC
+@given(st.integers(0, 20), st.integers(1, 5), st.lists(st.integers(0, 6), max_size=6))
+def test_mode_paper_answers_everything_once_whatever_the_batches(
+    count: int, limit: int, sizes: list[int]
+) -> None:
+    thief, victim = client(limit, "paper")
+    sent = images(count)
+    answers = [thief(batch) for batch in pieces(sent, sizes)]
+    if count:  # of the unguarded oracle, in its order
+        assert torch.equal(torch.cat([part for part in answers if len(part)]), sent.flatten(1)[:, :2])
+    assert sum(victim.answered) == thief.judged == thief.flags == count
+    assert thief.bans == [place for place in range(count) if place % limit == limit - 1]
+    assert thief.accounts_used == -(-count // limit)
+
+
+@DETERMINISTIC
+@given(st.integers(1, 20), st.integers(2, 5), st.lists(st.integers(0, 6), max_size=6))
+def test_mode_enforce_sends_what_was_refused_again(count: int, limit: int, sizes: list[int]) -> None:
+    thief, victim = client(limit, "enforce")
+    sent = images(count)
+    answers = [thief(batch) for batch in pieces(sent, sizes)]
+    assert torch.equal(torch.cat([part for part in answers if len(part)]), sent.flatten(1)[:, :2])
+    assert sum(victim.answered) == count
+    # an account answers all but its last query; that one is judged again under the next name
+    refused = (count - 1) // (limit - 1)
+    assert thief.accounts_used == refused + 1
+    assert len(thief.bans) == refused
+    assert thief.judged == thief.flags == count + refused
+    assert thief.bans == [limit * ban - 1 for ban in range(1, refused + 1)]
+
+
+@pytest.mark.parametrize("mode", ["paper", "enforce"])
+@pytest.mark.parametrize("sizes", [[], [5, 1, 30, 2]])
+def test_a_real_detector_against_a_loop(mode: Mode, sizes: list[int]) -> None:
+    generator = torch.Generator().manual_seed(0)
+    pool = torch.rand(10, 3, 2, 2, generator=generator)
+    sent = pool[torch.randint(10, (60,), generator=generator)]  # repeats are flagged
+    thief = SybilClient(Guard(Victim(), SimilarityDetector(Pixels(), 0.01, flags_to_ban=4), mode=mode))
+    answers = torch.cat([part for part in map(thief, pieces(sent, sizes)) if len(part)])
+    assert torch.equal(answers, sent.flatten(1)[:, :2])
+    history: set[bytes] = set()
+    flags = judged = 0
+    bans = []
+    for image in sent:
+        key = image.numpy().tobytes()
+        flags += key in history
+        history.add(key)
+        judged += 1
+        if flags == 4:
+            bans.append(judged - 1)
+            history, flags = set(), 0
+            if mode == "enforce":
+                history = {key}
+                judged += 1
+    assert len(bans) > 3
+    assert thief.bans == bans
+    assert thief.judged == judged
+    assert thief.flags == 4 * len(bans) + flags
+    assert thief.accounts_used == len(bans) + bool(history)
+
+
+def test_accounts_are_named_in_turn() -> None:
+    guard = Guard(Victim(), EveryQuery(2), mode="paper")
+    thief = SybilClient(guard, prefix="x")
+    thief(images(5))
+    assert thief.account == "x-3"
+    assert [guard.ledger.ban(f"x-{n}") is not None for n in (1, 2, 3)] == [True, True, False]
+
+
+def test_an_unused_account_is_not_counted() -> None:
+    thief, _ = client(4, "paper")
+    thief(images(4))
+    assert (len(thief.bans), thief.accounts_used) == (1, 1)  # the next name is open, and has sent nothing
+    thief(images(1))
+    assert thief.accounts_used == 2
+    empty, _ = client(4, "paper")
+    assert len(empty(images(0))) == 0
+    assert empty.accounts_used == 0
+
+
+def test_gives_up_when_no_fresh_account_gets_an_answer() -> None:
+    thief, victim = client(1, "enforce")
+    with pytest.raises(RedhandedError, match=rf"^guard: {STUBBORN} fresh accounts[^\n]+$"):
+        thief(images(2))
+    assert thief.accounts_used == STUBBORN
+    assert victim.answered == []
+
+
+def test_the_account_that_dies_is_not_among_the_fresh_ones() -> None:
+    """The first account lives, is refused, and only then do fresh ones count."""
+    thief, _ = client(3, "enforce")
+    thief(images(2))
+    object.__setattr__(thief.guard.detector, "limit", 1)  # from now on no account lives
+    with pytest.raises(RedhandedError, match="fresh"):
+        thief(images(1))
+    assert thief.accounts_used == 1 + STUBBORN
+
+
+def test_outputs_come_back_as_tensors_of_the_images_device() -> None:
+    thief, _ = client(3, "paper")
+    sent = images(4).contiguous(memory_format=torch.channels_last).requires_grad_()
+    outputs = thief(sent)
+    assert outputs.dtype == torch.float32
+    assert outputs.device == sent.device
+    assert not outputs.requires_grad
