@@ -59,6 +59,9 @@ def folder(tmp_path):
         (("run", "--world", "mars"), "world"),
         (("demo", "--data", "nothing"), "data"),
         (("attack", "nothing"), "attack"),
+        (("attack", "random", "--order", "nothing"), "order"),
+        (("attack", "random", "--fidelity", "nothing"), "fidelity"),
+        (("attack", "random", "--mode", "nothing"), "mode"),
         (("calibrate", "--data", "cifar10", "--out", "b"), "cifar10"),
         (("attack", "random", "--guard", "no-bundle"), "bundle"),
         (("replay", "no-log", "--detector", "no-bundle"), "stream"),
@@ -93,10 +96,12 @@ def test_own_target_is_stolen_from_end_to_end(folder):
         "def predict(images):\n    return (images.mean((1, 2, 3)) * 1e4).astype(int) % 3\n"
     )
     words = ("--oracle", "mine:predict", "--images", "images", "--classes", 3, "--n-seed", 12, "--budget", 30)
-    done = redhanded("attack", "jb-top3", *words, "--json", cwd=folder)
+    done = redhanded("attack", "jb-top3", *words, "--order", "target", "--json", cwd=folder)
     assert done.returncode == 0, done.stderr
     record = json.loads(done.stdout)
     assert record["queries"] == 30
+    assert (record["order"], record["fidelity"]) == ("target", "corrected")
+    assert np.load(folder / "runs/attack-jb-top3/log/parents.npy").tolist() == [-1] * 12 + [*range(6)] * 3
     log = Path(folder) / "runs/attack-jb-top3/log"
     assert len(np.load(log / "outputs.npy")) == 30
 

@@ -1,7 +1,7 @@
 """`redhanded attack`."""
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -15,9 +15,13 @@ from torch import nn
 
 from redhanded.commands.options import (
     ARTEFACTS,
+    FIDELITIES,
+    MODES,
+    ORDERS,
     Artefacts,
     DeviceName,
     Json,
+    ModeName,
     WorldName,
     announce,
     chosen,
@@ -35,13 +39,13 @@ from redhanded.experiments.metrics import accuracy
 from redhanded.experiments.run import run_cells
 from redhanded.experiments.steal import Loot, steal
 from redhanded.experiments.world import ATTACKS, World
-from redhanded.guard import Guard, Mode
-from redhanded.lab.data import balanced_indices
+from redhanded.guard import Guard
+from redhanded.lab.data.seeds import draw_seeds
 from redhanded.lab.imagefolder import ImageFolder, read_images
 from redhanded.lab.remote import oracle_from
 from redhanded.lab.sybil import SybilClient
 from redhanded.lab.training import predict
-from redhanded.lab.types import Images, Oracle
+from redhanded.lab.types import Fidelity, Images, Oracle
 from redhanded.lab.victim import HardLabels, as_numpy
 
 
@@ -74,9 +78,7 @@ def attack(
     guard: Annotated[
         Path | None, typer.Option(help="Bundle of a calibrated detector to put in front of the victim.")
     ] = None,
-    mode: Annotated[
-        str, typer.Option(help="paper: the query that closes an account is answered; enforce: refused.")
-    ] = "paper",
+    mode: ModeName = "paper",
     oracle: Annotated[
         str | None,
         typer.Option(help="Your own target: an http(s) URL (see docs/oracle.md) or module:callable."),
@@ -87,6 +89,13 @@ def attack(
         Path | None, typer.Option(help="With --oracle: folder of test images, one subfolder a class.")
     ] = None,
     rate: Annotated[float | None, typer.Option(help="With an --oracle URL: images a second at most.")] = None,
+    order: Annotated[
+        str | None, typer.Option(help=f"Order of a round's queries: {', '.join(ORDERS)}; default: its own.")
+    ] = None,
+    fidelity: Annotated[
+        str,
+        typer.Option(help="corrected, or released: as the code behind the paper does it, seeds unbalanced."),
+    ] = "corrected",
     seed: Annotated[int, typer.Option(help="Seed of everything random.")] = 0,
     out: Annotated[
         Path | None,
@@ -102,8 +111,7 @@ def attack(
     go through the guard, and the thief opens a new account whenever one is closed.
     """
     chosen_world, show = world_named(world), stderr()
-    if mode not in ("paper", "enforce"):
-        raise RedhandedError(f"mode: unknown {mode!r}; choose from paper, enforce")
+    settled, faithful = chosen(MODES, mode, "mode"), chosen(FIDELITIES, fidelity, "fidelity")
     folder = out or Path("runs") / f"attack-{name}"
     context = context_of(Path("runs") / chosen_world.name, artefacts, device, show)
     sized = chosen(ATTACKS, name, "attack")
@@ -111,20 +119,22 @@ def attack(
     n_seed = (budget if name == "random" else chosen_world.n_seed_large) if n_seed is None else n_seed
     if not 0 < n_seed <= budget:
         raise RedhandedError(f"n-seed: {n_seed} seeds do not fit a budget of {budget} queries")
+    attack_value = sized(chosen_world, budget, faithful)
+    if order is not None:
+        attack_value = replace(attack_value, order=chosen(ORDERS, order, "order"))
     detector = None if guard is None else load_bundle(guard)
     if oracle is None:
-        target = _world_target(chosen_world, context, n_seed, seed)
+        target = _world_target(chosen_world, context, n_seed, seed, faithful)
     else:
         target = _own_target(oracle, images, classes, test, rate, n_seed, seed, context.device)
     client = None
     asked = target.oracle
     if detector is not None:
-        settled: Mode = "paper" if mode == "paper" else "enforce"
         client = SybilClient(Guard(as_numpy(target.oracle, context.device), detector, mode=settled))
         asked = client
     with context.reporter(f"{name}: queries") as progress:
         loot = steal(
-            sized(chosen_world, budget),
+            attack_value,
             asked,
             target.seeds,
             chosen_world.surrogate,
@@ -133,17 +143,26 @@ def attack(
             score=target.score,
             progress=progress,
         )
-    record = _record(name, loot, client, target) | {"seed": seed, "n_seed": n_seed, "budget": budget}
+    record = _record(name, loot, client, target) | {
+        "world": chosen_world.name if oracle is None else "own target",
+        "n_seed": n_seed,
+        "budget": budget,
+        "order": attack_value.order,
+        "fidelity": faithful,
+        "seed": seed,
+    }
     _keep(folder, loot, record)
     say(stdout(), [_table(record)], record, as_json=as_json)
     show.print(f"Query log, clone and record: {folder}", highlight=False, markup=False)
 
 
-def _world_target(world: World, context: Context, n_seed: int, seed: int) -> _Target:
+def _world_target(world: World, context: Context, n_seed: int, seed: int, fidelity: Fidelity) -> _Target:
     victim_cell = world.train_victim()
     run_cells([victim_cell], context, artefacts=True, started=announce(stderr()))
     victim, data = victim_cell.load(context), world.query_set.load()
-    places = balanced_indices(data.labels, n_seed, np.random.default_rng([seed, n_seed]), len(data.classes))
+    places = draw_seeds(
+        data.labels, n_seed, seed, balanced=fidelity == "corrected", classes=len(data.classes)
+    )
     test = world.test.load()
     return _Target(
         HardLabels(victim),

@@ -4,7 +4,7 @@ import json
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, TypeVar, get_args
 
 import torch
 import typer
@@ -23,16 +23,25 @@ from redhanded.errors import RedhandedError
 from redhanded.experiments.context import Cell, Context
 from redhanded.experiments.store import Store
 from redhanded.experiments.world import WORLDS, World
+from redhanded.guard import Mode
 from redhanded.lab.training import Progress as Told
+from redhanded.lab.types import Fidelity, Order
 
 WorldName = Annotated[
     str, typer.Option("--world", help="demo (embedded, minutes), small (CIFAR-10 on a CPU) or paper (a GPU).")
+]
+ModeName = Annotated[
+    str,
+    typer.Option("--mode", help="paper: the query that closes an account is answered; enforce: refused."),
 ]
 DeviceName = Annotated[str, typer.Option("--device", help="cpu, cuda or cuda:N.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON for machines instead of tables.")]
 Artefacts = Annotated[
     Path, typer.Option("--artefacts", help="Folder of trained models and query logs, shared by all runs.")
 ]
+MODES: Mapping[str, Mode] = {name: name for name in get_args(Mode)}
+ORDERS: Mapping[str, Order] = {name: name for name in get_args(Order)}
+FIDELITIES: Mapping[str, Fidelity] = {name: name for name in get_args(Fidelity)}
 ARTEFACTS = Path("runs/artefacts")
 
 T = TypeVar("T")

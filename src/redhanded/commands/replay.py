@@ -7,7 +7,7 @@ import typer
 from rich import box
 from rich.table import Table
 
-from redhanded.commands.options import Json, say, stdout
+from redhanded.commands.options import MODES, Json, ModeName, chosen, say, stdout
 from redhanded.detectors import load_bundle
 from redhanded.detectors.calibrate import Replay, rates
 from redhanded.errors import RedhandedError
@@ -21,9 +21,7 @@ def replay(
         Path, typer.Argument(help="A query log that `redhanded attack` wrote (…/log), or a folder of images.")
     ],
     detector: Annotated[Path, typer.Option(help="Bundle of a calibrated detector.")],
-    mode: Annotated[
-        str, typer.Option(help="paper: the query that closes an account is answered; enforce: refused.")
-    ] = "paper",
+    mode: ModeName = "paper",
     as_json: Json = False,
 ) -> None:
     """Send a recorded query stream before a detector, and count flags, bans and accounts.
@@ -33,14 +31,13 @@ def replay(
     if not stream.is_dir():
         raise RedhandedError(f"stream: {stream} is no folder; give a query log or a folder of images")
     judge = load_bundle(detector)
-    if mode not in ("paper", "enforce"):
-        raise RedhandedError(f"mode: unknown {mode!r}; choose from paper, enforce")
+    settled = chosen(MODES, mode, "mode")
     if (stream / "images.npy").is_file():
         log = QueryLog.load(stream)
         images, outputs = log.images, log.outputs
     else:
         images, outputs = read_images(stream).images, None
-    found = replay_stream(judge, images, outputs, "paper" if mode == "paper" else "enforce")
+    found = replay_stream(judge, images, outputs, settled)
     record: dict[str, Any] = {
         "kind": "detection",
         "queries": len(images),

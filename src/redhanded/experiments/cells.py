@@ -26,7 +26,7 @@ from redhanded.experiments.replay import Detection, nearest_in_account, replay
 from redhanded.experiments.steal import steal
 from redhanded.experiments.store import Record
 from redhanded.lab.attacks import Jba, RandomSampling
-from redhanded.lab.data.seeds import balanced_indices, uniform_indices
+from redhanded.lab.data.seeds import draw_seeds
 from redhanded.lab.encoders import (
     Contrastive,
     TorchEncoder,
@@ -400,11 +400,9 @@ class Extract(_Keyed):
     def seeds(self, context: Context) -> torch.Tensor:
         """Draw the seeds; equal for all attacks of one query set, size and seed, so that they compare."""
         data = self.query_set.load()
-        rng = np.random.default_rng([self.seed, self.n_seed])
-        if self.balanced:
-            places = balanced_indices(data.labels, self.n_seed, rng, len(data.classes))
-        else:
-            places = uniform_indices(len(data), self.n_seed, rng)
+        places = draw_seeds(
+            data.labels, self.n_seed, self.seed, balanced=self.balanced, classes=len(data.classes)
+        )
         return as_tensor(data.images[places], context.device)
 
     def log(self, context: Context) -> QueryLog:

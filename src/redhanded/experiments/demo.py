@@ -35,7 +35,7 @@ class Demo:
         n_seed = world.n_seed_large
         stolen = (
             world.random_sampling(n_seed, seed),
-            *(world.jba(name, n_seed, seed) for name in ("jb-top3", "jba-pgd")),
+            *(world.extract(name, n_seed, seed) for name in ("jb-top3", "jba-pgd")),
         )
         return cls(
             world,

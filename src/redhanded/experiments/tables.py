@@ -51,7 +51,9 @@ def _extraction(world: World, name: str, title: str, n_seed: int, published: Map
     entries = []
     for row, figure in published.items():
         cells = tuple(
-            world.random_sampling(n_seed, seed) if row == BASELINE else world.jba(ATTACKS[row], n_seed, seed)
+            world.random_sampling(n_seed, seed)
+            if row == BASELINE
+            else world.extract(ATTACKS[row], n_seed, seed)
             for seed in world.seeds
         )
         entries.append(Entry(row, "Ex. Acc.", cells, "accuracy", figure))
@@ -72,7 +74,7 @@ def table_ii(world: World) -> Table:
 
 def detection(world: World, attack: str, seed: int = 0) -> Detect:
     """The attack from many seeds, replayed before the per-pair similarity detector."""
-    return Detect(world.calibrate(), world.jba(attack, world.n_seed_large, seed), world.honest_user())
+    return Detect(world.calibrate(), world.extract(attack, world.n_seed_large, seed), world.honest_user())
 
 
 def table_vii(world: World) -> Table:

@@ -10,6 +10,7 @@ from redhanded.lab.encoders import Contrastive
 from redhanded.lab.encoders.similarity import Loss
 from redhanded.lab.models import Architecture, ConvNet, Vgg16Bn
 from redhanded.lab.training import Training
+from redhanded.lab.types import Fidelity
 
 
 @dataclass(frozen=True)
@@ -65,29 +66,49 @@ class World:
 
     def random_sampling(self, n_seed: int, seed: int = 0) -> Extract:
         """The baseline of Tables I and II: as many random queries as an attack has seeds."""
-        return self._extract("random", ATTACKS["random"](self, n_seed), n_seed, seed)
+        return self.extract("random", n_seed, seed, budget=n_seed)
 
-    def jba(self, name: str, n_seed: int, seed: int = 0) -> Extract:
-        """Steal by Jacobian-based augmentation: "jb-top3" or "jba-pgd"."""
-        return self._extract(name, ATTACKS[name](self, self.budget), n_seed, seed)
+    def extract(
+        self,
+        name: str,
+        n_seed: int,
+        seed: int = 0,
+        *,
+        budget: int | None = None,
+        fidelity: Fidelity = "corrected",
+    ) -> Extract:
+        """Steal the victim by an attack of `ATTACKS`; seeds are balanced unless `released`."""
+        attack = ATTACKS[name](self, self.budget if budget is None else budget, fidelity)
+        return Extract(
+            self.train_victim(),
+            attack,
+            name,
+            self.query_set,
+            n_seed,
+            self.surrogate,
+            seed,
+            balanced=fidelity == "corrected",
+            fidelity=fidelity,
+        )
 
-    def _extract(self, name: str, attack: Jba | RandomSampling, n_seed: int, seed: int) -> Extract:
-        return Extract(self.train_victim(), attack, name, self.query_set, n_seed, self.surrogate, seed)
 
-
-def _random(world: World, budget: int) -> RandomSampling:
+def _random(world: World, budget: int, fidelity: Fidelity) -> RandomSampling:
+    del fidelity  # only its seeds differ
     return RandomSampling(budget, training=world.final_training)
 
 
-def _jb_top3(world: World, budget: int) -> Jba:
-    return jb_top3(budget, round_training=world.round_training, final_training=world.final_training)
+def _jb_top3(world: World, budget: int, fidelity: Fidelity) -> Jba:
+    return jb_top3(
+        budget, fidelity=fidelity, round_training=world.round_training, final_training=world.final_training
+    )
 
 
-def _jba_pgd(world: World, budget: int) -> Jba:
+def _jba_pgd(world: World, budget: int, fidelity: Fidelity) -> Jba:
+    del fidelity  # Foolbox's defaults are the reference; only its seeds differ
     return jba_pgd(budget, round_training=world.round_training, final_training=world.final_training)
 
 
-ATTACKS: Mapping[str, Callable[[World, int], Jba | RandomSampling]] = {
+ATTACKS: Mapping[str, Callable[[World, int, Fidelity], Jba | RandomSampling]] = {
     "random": _random,
     "jb-top3": _jb_top3,
     "jba-pgd": _jba_pgd,

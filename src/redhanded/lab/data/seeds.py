@@ -6,6 +6,17 @@ from redhanded.errors import RedhandedError
 from redhanded.types import Int, Int64
 
 
+def draw_seeds(
+    labels: Int[np.ndarray, " images"], n: int, seed: int, *, balanced: bool, classes: int
+) -> Int64[np.ndarray, " seeds"]:
+    """Draw a thief's `n` seeds: equal arguments draw equal seeds, so that attacks compare.
+
+    Raises `RedhandedError` if the set has too few images, or too few of a class.
+    """
+    rng = np.random.default_rng([seed, n])
+    return balanced_indices(labels, n, rng, classes) if balanced else uniform_indices(len(labels), n, rng)
+
+
 def balanced_indices(
     labels: Int[np.ndarray, " images"], n: int, rng: np.random.Generator, classes: int
 ) -> Int64[np.ndarray, " seeds"]:
