@@ -101,7 +101,7 @@ def test_own_target_is_stolen_from_end_to_end(folder):
     record = json.loads(done.stdout)
     assert record["queries"] == 30
     assert (record["order"], record["fidelity"]) == ("target", "corrected")
-    assert np.load(folder / "runs/attack-jb-top3/log/parents.npy").tolist() == [-1] * 12 + [*range(6)] * 3
+    assert np.load(folder / "runs/attack-jb-top3/log/parents.npy").tolist() == [-1] * 12 + [*range(9)] * 2
     log = Path(folder) / "runs/attack-jb-top3/log"
     assert len(np.load(log / "outputs.npy")) == 30
 

@@ -26,7 +26,7 @@ def sizes(attack: Jba, seeds: int) -> list[int]:
     sent, rounds = seeds, []
     while sent < attack.budget:
         left = attack.budget - sent
-        sources = attack._sources(sent, left, generator)
+        sources = attack._sources(sent, -(-left // attack.targets_per_source), generator)
         rounds.append(min(len(sources) * attack.targets_per_source, left))
         sent += rounds[-1]
     return rounds
@@ -49,18 +49,18 @@ def test_schedule_of_the_paper() -> None:
 
 
 def test_prefix_truncation_keeps_the_seeds_and_the_first_rows(generator: torch.Generator) -> None:
-    sources = PAPER._sources(20_000, 30_000, generator)
+    sources = PAPER._sources(20_000, 10_000, generator)
     assert torch.equal(sources, torch.arange(10_000))  # 5,000 seeds and the first 5,000 synthetic rows
-    assert len(PAPER._sources(100, 31, generator)) == 11  # the last source in part
-    assert torch.equal(PAPER._sources(10, 31, generator), torch.arange(10))
+    assert len(PAPER._sources(100, 11, generator)) == 11  # the last source in part
+    assert torch.equal(PAPER._sources(10, 11, generator), torch.arange(10))
 
 
 def test_random_truncation_draws_without_replacement(generator: torch.Generator) -> None:
     attack = replace(PAPER, truncation="random")
-    sources = attack._sources(1_000, 300, generator)
+    sources = attack._sources(1_000, 100, generator)
     assert len(set(sources.tolist())) == 100
     assert 350 < sources.float().mean() < 650  # of the whole, not of its beginning
-    assert torch.equal(attack._sources(100, 300, generator), torch.arange(100))  # all fit: nothing to draw
+    assert torch.equal(attack._sources(100, 100, generator), torch.arange(100))  # all fit: nothing to draw
 
 
 def test_reservoir_draws_without_replacement_and_anew(generator: torch.Generator) -> None:
@@ -69,7 +69,7 @@ def test_reservoir_draws_without_replacement_and_anew(generator: torch.Generator
     assert len(set(one.tolist())) == len(set(other.tolist())) == 40
     assert set(one.tolist()) != set(other.tolist())
     assert max(one.tolist()) > 500
-    assert len(attack._sources(1_000, 30, generator)) == 10
+    assert len(attack._sources(1_000, 10, generator)) == 10
     assert torch.equal(attack._sources(30, 5_000, generator), torch.arange(30))
 
 
@@ -106,6 +106,11 @@ def test_orders_send_the_likeliest_targets_first(order: module.Order) -> None:
     torch.testing.assert_close(
         other[1].sent.unflatten(0, (3, 15)).transpose(0, 1), straight[1].sent.unflatten(0, (15, 3))
     )
+
+
+def test_fewer_classes_than_targets_do_not_leave_budget_for_another_round() -> None:
+    rounds = run(replace(jb_top3(23, round_training=BRIEF, final_training=BRIEF), targets_per_source=9), 7)
+    assert rounds[-1].parents.tolist() == [source for source in range(4) for _ in range(CLASSES - 1)]
 
 
 def test_the_last_source_may_be_cut_short() -> None:

@@ -75,23 +75,21 @@ class Jba:
 
     def _augment(self, transfer: Transfer, surrogate: nn.Module, generator: torch.Generator) -> Exchange:
         """Craft and send one round's queries."""
-        sources = self._sources(len(transfer), transfer.left, generator)
         images, labels = transfer.images, transfer.labels
-        targets = top_targets(
-            predict(surrogate, images[sources]), labels[sources], self.targets_per_source
-        ).cpu()
-        order = send_order(len(sources), targets.shape[1], self.order, generator)
-        parents = sources.repeat_interleave(targets.shape[1])[order][: transfer.left]
+        variants = min(self.targets_per_source, labels.shape[1] - 1)
+        sources = self._sources(len(transfer), -(-transfer.left // variants), generator)
+        targets = top_targets(predict(surrogate, images[sources]), labels[sources], variants).cpu()
+        order = send_order(len(sources), variants, self.order, generator)
+        parents = sources.repeat_interleave(variants)[order][: transfer.left]
         wanted = targets.flatten()[order][: transfer.left]
         crafted = self._craft(surrogate, images, parents, wanted, generator)
         return transfer.send(crafted, parents, wanted, "augmented")
 
-    def _sources(self, rows: int, left: int, generator: torch.Generator) -> Int[Tensor, " n"]:
-        """Return the places of the rows to augment: all or a reservoir, cut to what the budget takes."""
+    def _sources(self, rows: int, fitting: int, generator: torch.Generator) -> Int[Tensor, " n"]:
+        """Return the places of the rows to augment: all or a reservoir, cut to those that fit the budget."""
         sources = torch.arange(rows)
         if self.reservoir is not None and self.reservoir < rows:
             sources = torch.randperm(rows, generator=generator)[: self.reservoir]
-        fitting = -(-left // self.targets_per_source)
         if len(sources) > fitting and self.truncation == "random":
             sources = sources[torch.randperm(len(sources), generator=generator)]
         return sources[:fitting]
