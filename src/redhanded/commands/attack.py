@@ -38,7 +38,7 @@ from redhanded.experiments.datasets import as_tensor
 from redhanded.experiments.metrics import accuracy
 from redhanded.experiments.run import run_cells
 from redhanded.experiments.steal import Loot, steal
-from redhanded.experiments.world import ATTACKS, World
+from redhanded.experiments.world import ATTACKS, World, balanced_seeds
 from redhanded.guard import Guard
 from redhanded.lab.data.seeds import draw_seeds
 from redhanded.lab.imagefolder import ImageFolder, read_images
@@ -160,9 +160,8 @@ def _world_target(world: World, context: Context, n_seed: int, seed: int, fideli
     victim_cell = world.train_victim()
     run_cells([victim_cell], context, artefacts=True, started=announce(stderr()))
     victim, data = victim_cell.load(context), world.query_set.load()
-    places = draw_seeds(
-        data.labels, n_seed, seed, balanced=fidelity == "corrected", classes=len(data.classes)
-    )
+    balanced = balanced_seeds(world.query_set, n_seed, fidelity)
+    places = draw_seeds(data.labels, n_seed, seed, balanced=balanced, classes=len(data.classes))
     test = world.test.load()
     return _Target(
         HardLabels(victim),

@@ -2,8 +2,14 @@
 
 import hashlib
 import json
+from collections.abc import Mapping
 from dataclasses import fields, is_dataclass
+from types import MappingProxyType
 from typing import Any
+
+ADDED: Mapping[str, bool] = MappingProxyType({"added": True})
+"""Metadata of a field that came later: at its default, which must do what was done before, it is no part of
+the key, so that adding it discards nothing."""
 
 
 def canonical(value: Any) -> Any:
@@ -14,7 +20,11 @@ def canonical(value: Any) -> Any:
     results.
     """
     if is_dataclass(value) and not isinstance(value, type):
-        named = {f.name: canonical(getattr(value, f.name)) for f in fields(value)}
+        named = {
+            f.name: canonical(getattr(value, f.name))
+            for f in fields(value)
+            if not (f.metadata.get("added") and getattr(value, f.name) == f.default)
+        }
         return {"type": type(value).__name__, "version": getattr(value, "version", 1)} | named
     if isinstance(value, tuple | list):
         return [canonical(item) for item in value]

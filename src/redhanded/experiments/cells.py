@@ -123,7 +123,7 @@ class PretrainEncoder(_Keyed):
     training: Training
     seed: int = 0
 
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
     resumes: ClassVar[bool] = True
     needs: ClassVar[tuple[Cell, ...]] = ()
 
@@ -176,7 +176,7 @@ class TrainEncoder(_Keyed):
     config: Contrastive
     seed: int = 0
 
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
     resumes: ClassVar[bool] = True
 
     @property
@@ -282,7 +282,7 @@ class Calibrate(_Keyed):
         }
 
     def run(self, context: Context) -> Record:
-        """Embed the shuffled stream once, find δ, and write the bundle."""
+        """Embed the stream once, find δ, and write the bundle."""
         encoder = self.encoder.load(context)
         with context.reporter(f"{self.label}: embedding") as progress:
             features = embed_stream(encoder, self.stream, self.seed, progress)
@@ -448,8 +448,8 @@ class Honest(_Keyed):
         }
 
     def run(self, context: Context) -> Record:
-        """Send the stream in a seeded random order, as one user whose account is replaced at bans."""
-        images = shuffled_stream(self.stream, self.seed)
+        """Send the stream as one user whose account is replaced at bans."""
+        images = benign_stream(self.stream, self.seed)
         stream, detector = as_floats(images), self.calibration.load(context)
         found = replay(detector, stream)
         _save_detection(found, detector, stream, context, self)
@@ -508,15 +508,22 @@ class Detect(_Keyed):
         return kept | measured | charged | {"benign_floor": floor}
 
 
-def shuffled_stream(stream: tuple[Data, ...], seed: int) -> np.ndarray:
-    """Return the images of all sets as bytes [n, h, w, c], in a seeded random order."""
-    images = np.concatenate([part.load().images for part in stream])
-    return np.asarray(images[np.random.default_rng([seed, len(images)]).permutation(len(images))])
+def benign_stream(stream: tuple[Data, ...], seed: int) -> np.ndarray:
+    """Return the images of all sets as bytes [n, h, w, c]: one set after the other, each in a seeded order.
+
+    So the reference sends them (CIFAR-10 train, test, then CINIC-10, each shuffled): it decides which images
+    share an account.
+    """
+    parts = []
+    for part in stream:
+        images = part.load().images
+        parts.append(images[np.random.default_rng([seed, len(images)]).permutation(len(images))])
+    return np.concatenate(parts)
 
 
 def embed_stream(encoder: Encoder, stream: tuple[Data, ...], seed: int, progress: Progress) -> FeatureArray:
-    """Embed a shuffled stream in chunks: features [n, d]."""
-    images = shuffled_stream(stream, seed)
+    """Embed a benign stream in chunks: features [n, d]."""
+    images = benign_stream(stream, seed)
     parts = []
     for at in range(0, len(images), 1024):
         parts.append(encoder(as_floats(images[at : at + 1024])))

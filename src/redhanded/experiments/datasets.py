@@ -1,10 +1,11 @@
 """References to images: small values that cells carry, loaded only where they are needed."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
 
+from redhanded.experiments.canonical import ADDED
 from redhanded.lab.data.archive import ImageSet, load
 from redhanded.lab.data.demo import DemoSet, demo_set
 from redhanded.lab.types import Images
@@ -13,25 +14,31 @@ from redhanded.types import ImageArray, UInt8
 
 @dataclass(frozen=True)
 class Archived:
-    """Rows `skip` to `skip + count` of an image archive; all of it without a count."""
+    """Rows `skip` to `skip + count` of an image archive; all of it without a count.
+
+    `without` names an extra column of the archive: rows where it is not 0 are left out.
+    """
 
     name: str
     split: str = "train"
     count: int | None = None
     skip: int = 0
+    without: str | None = field(default=None, metadata=ADDED)
 
     def load(self) -> ImageSet:
         """Read the archive; raises `RedhandedError` if it is missing or damaged."""
         full = load(self.name, self.split)
         stop = None if self.count is None else self.skip + self.count
-        part = slice(self.skip, stop)
+        rows = np.arange(len(full))[self.skip : stop]
+        if self.without is not None:
+            rows = rows[full.extra[self.without][rows] == 0]
         return ImageSet(
             full.name,
             full.split,
-            full.images[part],
-            full.labels[part],
+            full.images[rows],
+            full.labels[rows],
             full.classes,
-            {name: column[part] for name, column in full.extra.items()},
+            {name: column[rows] for name, column in full.extra.items()},
         )
 
 

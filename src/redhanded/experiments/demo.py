@@ -31,7 +31,8 @@ class Demo:
     def of(cls, world: World, losses: tuple[Loss, ...] = ("per-pair",), seed: int = 0) -> "Demo":
         """Declare: a victim, an encoder a loss, random sampling, JB-top3 and JBA-PGD from many seeds."""
         calibration, honest = world.calibrate(), world.honest_user()
-        streams = (honest, *(Honest(calibration, stream) for stream in world.natural.values()))
+        heldout = (stream for stream in world.natural.values() if not set(stream) & set(world.tuning))
+        streams = (honest, *(Honest(calibration, stream) for stream in heldout))
         n_seed = world.n_seed_large
         stolen = (
             world.random_sampling(n_seed, seed),

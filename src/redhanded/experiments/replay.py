@@ -34,16 +34,14 @@ class Detection:
 
 
 class _Recorded:
-    """A victim that reads its answers from the log, in the order asked."""
+    """A victim that reads its answers from the log: those to what has not been answered yet."""
 
     def __init__(self, outputs: OutputArray) -> None:
         self.outputs = outputs
-        self.asked = 0
+        self.answered = 0
 
     def __call__(self, images: ImageArray) -> OutputArray:
-        answers = self.outputs[self.asked : self.asked + len(images)]
-        self.asked += len(images)
-        return answers
+        return self.outputs[self.answered : self.answered + len(images)]
 
 
 def replay(
@@ -56,10 +54,11 @@ def replay(
     """
     if outputs is None:
         outputs = np.zeros((len(images), 1), np.float32)
-    client = SybilClient(Guard(_Recorded(outputs), detector, mode=mode))
+    victim = _Recorded(outputs)
+    client = SybilClient(Guard(victim, detector, mode=mode))
     for at in range(0, len(images), BATCH):
-        for _ in client.answers(np.ascontiguousarray(images[at : at + BATCH], dtype=np.float32)):
-            pass
+        for answers in client.answers(np.ascontiguousarray(images[at : at + BATCH], dtype=np.float32)):
+            victim.answered += len(answers)
     return detection_of(client)
 
 

@@ -74,17 +74,17 @@ class Guard:
         if banned or len(images) == 0:
             return self._refuse(images, banned=banned)
         rows = self.detector.features(images)
-        # a detector that judges by the answer needs it first; it is withheld until the verdict all the same
-        answers = np.asarray(self.victim(images)) if self.detector.needs_outputs else None
+        # first, so that a victim that fails leaves no trace: the client will send the same again, and must
+        # not be judged by its own retry. The answers are withheld until the verdict.
+        answers = np.asarray(self.victim(images))
         width = rows.shape[1]
-        if answers is not None:
+        if self.detector.needs_outputs:
             rows = np.hstack([rows, answers.astype(np.float32)])
         mine, banned = self._judge(account_id, rows, width)
         answered = mine.judged - (self.mode == "enforce" and mine.banned_at is not None)
         if answered == 0:
             return self._refuse(images, banned=banned, verdict=mine)
-        outputs = np.asarray(self.victim(images[:answered])) if answers is None else answers[:answered]
-        return Reply(outputs, len(images) - answered, banned, mine)
+        return Reply(answers[:answered], len(images) - answered, banned, mine)
 
     def _judge(self, account_id: str, rows: FeatureArray, width: int) -> tuple[Verdict, bool]:
         """Log rows and judge them after all that was logged before; return whether the account is closed."""

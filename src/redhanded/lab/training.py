@@ -61,13 +61,14 @@ def fit(
     config: Training,
     generator: torch.Generator,
     *,
+    autocast: bool = True,
     progress: Progress | None = None,
     checkpoint: Checkpoint | None = None,
 ) -> None:
     """Minimise `batch_loss` over random batches of `rows` places; leaves the model in evaluation mode.
 
     Everything random (order, augmentation, dropout) comes from `generator`, so a training resumed from its
-    checkpoint ends where an uninterrupted one does. CUDA devices use bf16 autocast and channels-last;
+    checkpoint ends where an uninterrupted one does. CUDA devices use bf16 autocast unless told otherwise;
     processors without bf16 units lose a factor of ten by it and stay in float32.
 
     Raises:
@@ -90,7 +91,7 @@ def fit(
             for group in optimiser.param_groups:
                 group["lr"] = config.lr * _rate(config, step, steps_per_epoch, total)
             if not len(places) == 1 < min(rows, config.batch):  # batch norm cannot learn from one left over
-                with torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"):
+                with torch.autocast(device.type, torch.bfloat16, enabled=autocast and device.type == "cuda"):
                     loss = batch_loss(model, places.to(device), generator)
                 optimiser.zero_grad(set_to_none=True)
                 loss.backward()  # type: ignore[no-untyped-call]

@@ -16,7 +16,7 @@ Oracle = Callable[[Images], Outputs]
 NewModel = Callable[[], nn.Module]
 
 Kind = Literal["seed", "augmented", "student", "gradient", "pool"]
-Order = Literal["source", "batch64", "target", "shuffled"]
+Order = Literal["source", "source-shuffled", "batch64", "target", "shuffled"]
 """The order in which a round's queries are sent; see `redhanded.lab.attacks.order`."""
 Fidelity = Literal["released", "corrected"]
 """Where the paper's released code deviates from its text or has a defect; see docs/decisions.md."""

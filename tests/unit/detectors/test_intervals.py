@@ -65,6 +65,15 @@ def test_the_interval_covers_the_true_rate_about_as_often_as_it_says() -> None:
     assert 88 <= hits <= 99
 
 
+@pytest.mark.parametrize("n", [2_000, 10_000])
+def test_short_streams_are_covered_about_as_often(n: int) -> None:
+    hits = sum(
+        low <= 1e-4 <= high
+        for low, high in (ban_rate_interval(iid_flags(seed, n), 50, draws=400) for seed in range(100))
+    )
+    assert 85 <= hits <= 99
+
+
 def test_runs_of_flags_widen_the_interval() -> None:
     """The same number of flags, in bursts of 25: fewer independent events."""
     scattered = iid_flags(1)
@@ -73,6 +82,12 @@ def test_runs_of_flags_widen_the_interval() -> None:
         bursts[start * 25 : start * 25 + 25] = 1
     wide, narrow = (high - low for low, high in (ban_rate_interval(x, 50) for x in (bursts, scattered)))
     assert wide > 3 * narrow
+
+
+@pytest.mark.parametrize("n", [20, 400, 501])
+def test_no_stream_is_so_short_that_its_rate_were_certain(n: int) -> None:
+    low, high = ban_rate_interval(iid_flags(0, n, rate=0.5), 50)
+    assert low < high
 
 
 @pytest.mark.parametrize("n", [1, 7, 499, 500, 501, 1250])

@@ -7,14 +7,14 @@ import signal
 import subprocess
 import sys
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import ClassVar
 
 import pytest
 
 from redhanded.errors import OutOfTimeError, RedhandedError
-from redhanded.experiments.canonical import canonical, key_of
+from redhanded.experiments.canonical import ADDED, canonical, key_of
 from redhanded.experiments.context import Context
 from redhanded.experiments.run import plan, run_cells
 from redhanded.experiments.store import Store
@@ -180,6 +180,18 @@ def test_keys_hold_every_field_and_survive_a_process():
     assert canonical(FIRST) == {"type": "Step", "version": 1, "name": "first", "after": [], "seconds": 0.0}
     with pytest.raises(TypeError):
         canonical({1: 2})
+
+
+def test_a_field_added_later_changes_no_key_at_its_default():
+    """Records outlive the addition of a field, and a new value of it is another cell."""
+
+    @dataclass(frozen=True)
+    class Grown:
+        name: str
+        extra: int = field(default=3, metadata=ADDED)
+
+    assert canonical(Grown("a")) == {"type": "Grown", "version": 1, "name": "a"}
+    assert canonical(Grown("a", 4))["extra"] == 4
 
 
 @pytest.mark.parametrize("world", WORLDS)

@@ -51,6 +51,14 @@ def test_shuffled(sources: int, targets: int) -> None:
     assert shuffled == order(sources, targets, "shuffled")
 
 
+def test_shuffled_sources_keep_their_variants_together() -> None:
+    mixed = order(50, 3, "source-shuffled")
+    assert sorted(mixed) == order(50, 3, "source") != mixed
+    assert [target for _, target in mixed] == [0, 1, 2] * 50
+    assert all(len({source for source, _ in mixed[at : at + 3]}) == 1 for at in range(0, 150, 3))
+    assert mixed != order(50, 3, "source-shuffled", seed=1)
+
+
 def test_shuffled_depends_on_the_generator() -> None:
     assert order(50, 3, "shuffled", seed=0) != order(50, 3, "shuffled", seed=1)
     assert order(50, 3, "shuffled") != order(50, 3, "source")

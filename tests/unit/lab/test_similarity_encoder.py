@@ -111,7 +111,7 @@ def test_contrast_brings_positives_nearer_than_others(loss: Loss, generator: tor
 
     encoder = tiny()
     before = ratio(encoder)
-    config = Contrastive(loss=loss, contrastive=replace(BRIEF, epochs=12, lr=1e-2))
+    config = Contrastive(loss=loss, contrastive=replace(BRIEF, epochs=12, lr=3e-3))
     contrast(encoder, images, config, generator)
     assert not encoder.training
     assert ratio(encoder) < 0.7 * before

@@ -33,20 +33,29 @@ def drawn(monkeypatch: pytest.MonkeyPatch, generator: torch.Generator) -> Callab
 
 
 def sampled(
-    images: Tensor, *, angle: float = 0.0, scale: float = 1.0, across: float = 0.0, down: float = 0.0
+    images: Tensor,
+    *,
+    angle: float = 0.0,
+    scale: float = 1.0,
+    tall: float | None = None,
+    across: float = 0.0,
+    down: float = 0.0,
 ) -> Tensor:
     """Read every output pixel at the turned, scaled and moved place, bilinearly; black outside.
 
-    Places run from -1 to 1 over the image; `across` and `down` are in shares of its side.
+    Places run from -1 to 1 over the image; `across` and `down` are in shares of its side. `tall` scales the
+    vertical if it differs.
     """
+    tall = scale if tall is None else tall
     pixels = np.pad(images.double().numpy(), ((0, 0), (0, 0), (1, 1), (1, 1)))
     side = images.shape[-1]
     out = np.zeros(images.shape)
     for i in range(side):
         for j in range(side):
             y, x = (2 * i + 1) / side - 1, (2 * j + 1) / side - 1
-            u = scale * (math.cos(angle) * x - math.sin(angle) * y) + 2 * across
-            v = scale * (math.sin(angle) * x + math.cos(angle) * y) + 2 * down
+            x, y = scale * x, tall * y
+            u = math.cos(angle) * x - math.sin(angle) * y + 2 * across
+            v = math.sin(angle) * x + math.cos(angle) * y + 2 * down
             # in pixels of the padded image, not beyond its black border
             column = min(max(((u + 1) * side - 1) / 2 + 1, 0), side + 1 - 1e-9)
             row = min(max(((v + 1) * side - 1) / 2 + 1, 0), side + 1 - 1e-9)
@@ -58,8 +67,12 @@ def sampled(
     return torch.from_numpy(out).float()
 
 
-def jittered(images: Tensor, *, add: float = 0.0, factor: float = 1.0) -> Tensor:
-    out = [((image - image.mean()) * factor + image.mean() + add).clamp(0, 1) for image in images]
+def contrasted(images: Tensor, factor: float) -> Tensor:
+    out = []
+    for image in images:
+        red, green, blue = image
+        grey = (0.299 * red + 0.587 * green + 0.114 * blue).mean()
+        out.append(((image - grey) * factor + grey).clamp(0, 1))
     return torch.stack(out)
 
 
@@ -76,9 +89,9 @@ def moderate(kind: str, draw: float) -> Tensor:
         case "crop":
             return sampled(IMAGES, scale=side, across=draw * (1 - side) / 2, down=draw * (1 - side) / 2)
         case "brightness":
-            return jittered(IMAGES, add=0.09 * draw)
+            return (IMAGES * (1 + 0.09 * draw)).clamp(0, 1)
         case "contrast":
-            return jittered(IMAGES, factor=1 + 0.55 * draw)
+            return contrasted(IMAGES, 1 + 0.55 * draw)
         case "uniform":
             return IMAGES + 0.064 * draw * STD
         case _:
@@ -87,20 +100,23 @@ def moderate(kind: str, draw: float) -> Tensor:
 
 def strong(kind: str, draw: float) -> Tensor:
     """The augmentation of the pre-training."""
-    side = math.sqrt(0.54 + 0.46 * draw)
+    side, aspect = math.sqrt(0.54 + 0.46 * draw), (4 / 3) ** (draw / 2)
+    wide, tall = min(1, side * aspect), min(1, side / aspect)
     match kind:
         case "flip":
-            return IMAGES.flip(3)
+            return IMAGES.flip(3) if draw < 0 else IMAGES
         case "zoom":
-            return sampled(IMAGES, scale=side, across=draw * (1 - side) / 2, down=draw * (1 - side) / 2)
+            return sampled(
+                IMAGES, scale=wide, tall=tall, across=draw * (1 - wide) / 2, down=draw * (1 - tall) / 2
+            )
         case "rotate":
             return sampled(IMAGES, angle=math.radians(60 * draw))
         case "translate":
             return sampled(IMAGES, across=0.45 * draw, down=0.45 * draw)
         case "brightness":
-            return jittered(IMAGES, add=0.5 * draw)
+            return (IMAGES * (1 + 0.5 * draw)).clamp(0, 1)
         case "contrast":
-            return jittered(IMAGES, factor=1 + 0.55 * draw)
+            return contrasted(IMAGES, 1 + 0.55 * draw)
         case _:
             raise AssertionError(kind)
 
@@ -147,7 +163,7 @@ def test_noise_is_in_units_of_the_deviation(drawn: Callable[..., Tensor]) -> Non
 
 
 def test_each_positive_comes_an_eighth_of_the_time(generator: torch.Generator) -> None:
-    """What was done to a grey image shows: an offset, a black rim, noise, or nothing (contrast)."""
+    """What was done to a grey image shows: a shade, a black rim, noise, or nothing (contrast)."""
     count = 1600
     grey = torch.full((count, 3, 8, 8), 0.5)
     change = positive(grey, generator) - grey
@@ -155,8 +171,8 @@ def test_each_positive_comes_an_eighth_of_the_time(generator: torch.Generator) -
     constant = flat.amax(1) - flat.amin(1) < 1e-6
     offsets = flat[constant, 0]
     brightness = offsets.abs() > 1e-4
-    assert offsets.abs().max() <= 0.09 + 1e-6
-    assert offsets.abs().max() > 0.085
+    assert offsets.abs().max() <= 0.5 * 0.09 + 1e-6
+    assert offsets.abs().max() > 0.5 * 0.085
     assert (offsets > 1e-4).sum() > 0.3 * brightness.sum()
     assert (offsets < -1e-4).sum() > 0.3 * brightness.sum()
     # noise moves the middle of the image up and down, geometry does not move it
@@ -181,5 +197,6 @@ def test_views_are_deterministic_and_keep_the_shape(view: View) -> None:
     assert one.dtype == torch.float32
     assert torch.equal(one, again)
     assert not torch.equal(one, other)
-    assert ((one - images).flatten(1).abs().amax(1) > 0).all()  # none is left as it was
+    unchanged = ((one - images).flatten(1).abs().amax(1) == 0).float().mean()
+    assert unchanged <= (0.2 if view is pretraining_view else 0)  # every other mirroring: a twelfth
     assert len(view(images[:0], torch.Generator().manual_seed(0))) == 0

@@ -15,14 +15,17 @@ from redhanded.types import Int
 def send_order(sources: int, targets: int, order: Order, generator: torch.Generator) -> Int[Tensor, " n"]:
     """Return the order of all variants of all sources, as places in a source-major list.
 
-    `source`: all variants of a source together (the reference JB-top3). `batch64`: target by target within
-    64 sources (the reference PGD and CW). `target`: target by target over the whole round. `shuffled`: at
-    random, drawn from `generator`.
+    `source`: all variants of a source together (the reference JB-top3). `source-shuffled`: the same, the
+    sources in random order (the reference draws them so in its last revisions). `batch64`: target by target
+    within 64 sources (the reference PGD and CW). `target`: target by target over the whole round.
+    `shuffled`: at random. What is random is drawn from `generator`.
     """
     grid = torch.arange(sources * targets).view(sources, targets)
     match order:
         case "source":
             return grid.flatten()
+        case "source-shuffled":
+            return grid[torch.randperm(sources, generator=generator)].flatten()
         case "batch64":
             return torch.cat([grid[at : at + 64].T.flatten() for at in range(0, max(sources, 1), 64)])
         case "target":

@@ -14,7 +14,10 @@ from redhanded.types import Int
 
 @runtime_checkable
 class Perturbation(Protocol):
-    """A crafting step as a value: sources and target classes in, perturbed images in [0, 1] out."""
+    """A crafting step as a value: sources and target classes in, perturbed images out.
+
+    They lie in [0, 1] but for those that a released variant lets leave it; what is sent is cut to [0, 1].
+    """
 
     def __call__(
         self, surrogate: nn.Module, sources: Images, targets: Int[Tensor, " n"], generator: torch.Generator
@@ -27,8 +30,8 @@ class LogitAscent:
 
     `step` and `epsilon` are in units of the channels' standard deviations, as in the released code, which
     crafts standardised images: 8 steps of 0.01 within 0.1, so epsilon never binds. `corrected` keeps every
-    iterate an image; `released` climbs without bounds and is cut to [0, 1] when sent, the least an
-    interface that takes images demands.
+    iterate an image; `released` climbs without bounds, trains on that, and is cut to [0, 1] when sent, the
+    least an interface that takes images demands.
     """
 
     steps: int = 8
@@ -53,7 +56,7 @@ class LogitAscent:
             )
             if self.fidelity == "corrected":
                 change = (sources + change).clamp(0, 1) - sources
-        return (sources + change).clamp(0, 1)
+        return (sources + change).clamp(0, 1) if self.fidelity == "corrected" else sources + change
 
 
 @dataclass(frozen=True)

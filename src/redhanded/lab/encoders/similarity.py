@@ -96,4 +96,13 @@ def contrast(
         turn = int(torch.randint(1, max(2, len(batch)), (), generator=generator))
         return contrastive_loss(anchors, positives, anchors.roll(turn, 0), config.loss, config.margin_squared)
 
-    fit(encoder, len(images), loss, config.contrastive, generator, progress=progress, checkpoint=checkpoint)
+    fit(
+        encoder,
+        len(images),
+        loss,
+        config.contrastive,
+        generator,
+        autocast=False,  # bf16 rounds features by about as much as the distances to be learned
+        progress=progress,
+        checkpoint=checkpoint,
+    )

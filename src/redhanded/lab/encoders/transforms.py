@@ -14,26 +14,28 @@ POSITIVES = ("rotate", "translate", "scale", "crop", "brightness", "contrast", "
 PRETRAINING = ("flip", "zoom", "rotate", "translate", "brightness", "contrast")
 
 
+LUMA = (0.299, 0.587, 0.114)
+
+
 def positive(images: Images, generator: torch.Generator) -> Images:
     """Change each image by exactly one of eight transforms, an eighth of them each (the released code).
 
-    Rotation by up to 15 degrees, translation by up to 5%, scale 0.83 to 1.17, crop of 0.96 to 1 of the area,
-    brightness by up to 0.09, contrast by up to 0.55, Gaussian noise of 0.095 and uniform noise of up to
-    0.064, the noises in units of the channels' standard deviations.
+    Rotation by up to 15 degrees, translation by up to 5%, scale 0.83 to 1.17, square crop of 0.96 to 1 of
+    the area, brightness times 0.91 to 1.09, contrast times 0.45 to 1.55, Gaussian noise of 0.095 and uniform
+    noise of up to 0.064, the noises in units of the channels' standard deviations.
     """
-    kind = torch.randint(len(POSITIVES), (len(images),), generator=generator)
-    draw = torch.rand(5, len(images), generator=generator) * 2 - 1
+    n = len(images)
+    kind = torch.randint(len(POSITIVES), (n,), generator=generator)
+    draw = torch.rand(5, n, generator=generator) * 2 - 1
     angle = torch.where(kind == 0, draw[0] * math.radians(15), 0.0)
     shift = torch.where(kind == 1, draw[1:3] * 0.05, 0.0)
-    zoom = torch.where(kind == 2, 1 + draw[0] * 0.17, torch.ones(len(images)))
-    side = (0.98 + 0.02 * draw[0]).sqrt()  # of a crop of 0.96 to 1 of the area
-    zoom = torch.where(kind == 3, 1 / side, zoom)
+    side = torch.where(kind == 2, 1 / (1 + draw[0] * 0.17), torch.ones(n))
+    cropped = (0.98 + 0.02 * draw[0]).sqrt()
+    side = torch.where(kind == 3, cropped, side)
     # a crop's window lies anywhere inside the image; in sampling coordinates its room is 1 - side
-    shift = torch.where(kind == 3, draw[1:3] * (1 - side) / 2, shift)
-    changed = _geometric(images, kind < 4, angle, zoom, shift)
-    changed = _brightness_contrast(
-        changed, torch.where(kind == 4, draw[3] * 0.09, 0.0), torch.where(kind == 5, draw[4] * 0.55, 0.0)
-    )
+    shift = torch.where(kind == 3, draw[1:3] * (1 - cropped) / 2, shift)
+    changed = _geometric(images, kind < 4, angle, side.expand(2, n), shift)
+    changed = _jittered(changed, kind == 4, kind == 5, 1 + draw[3] * 0.09, 1 + draw[4] * 0.55)
     deviation = torch.tensor(CIFAR10_STD, device=images.device).view(1, 3, 1, 1)
     noise = torch.zeros(images.shape)
     for place, sample in ((6, torch.randn), (7, torch.rand)):
@@ -46,40 +48,43 @@ def positive(images: Images, generator: torch.Generator) -> Images:
 def pretraining_view(images: Images, generator: torch.Generator) -> Images:
     """Change each image by one of six strong transforms: the augmentation of the released pre-training.
 
-    Mirroring, a random resized crop (area 0.08 to 1), rotation by up to 60 degrees, translation by up to
-    45%, brightness by up to 0.5, contrast by up to 0.55.
+    Mirroring of every other one, a random resized crop (area 0.08 to 1, sides 3:4 to 4:3), rotation by up to
+    60 degrees, translation by up to 45%, brightness times 0.5 to 1.5, contrast times 0.45 to 1.55.
     """
-    kind = torch.randint(len(PRETRAINING), (len(images),), generator=generator)
-    draw = torch.rand(5, len(images), generator=generator) * 2 - 1
-    side = (0.54 + 0.46 * draw[0]).sqrt()
-    zoom = torch.where(kind == 1, 1 / side, torch.ones(len(images)))
+    n = len(images)
+    kind = torch.randint(len(PRETRAINING), (n,), generator=generator)
+    draw = torch.rand(5, n, generator=generator) * 2 - 1
+    sides = (0.54 + 0.46 * draw[0]).sqrt() * torch.stack([draw[3], -draw[3]]).mul(math.log(4 / 3) / 2).exp()
+    sides = sides.clamp(max=1)
     angle = torch.where(kind == 2, draw[0] * math.radians(60), 0.0)
     shift = torch.where(kind == 3, draw[1:3] * 0.45, 0.0)
-    shift = torch.where(kind == 1, draw[1:3] * (1 - side) / 2, shift)
-    changed = _geometric(images, (kind >= 1) & (kind <= 3), angle, zoom, shift)
-    flipped = (kind == 0).to(images.device)[:, None, None, None]
+    shift = torch.where(kind == 1, draw[1:3] * (1 - sides) / 2, shift)
+    window = torch.where(kind == 1, sides, torch.ones(2, n))
+    changed = _geometric(images, (kind >= 1) & (kind <= 3), angle, window, shift)
+    flipped = ((kind == 0) & (draw[0] < 0)).to(images.device)[:, None, None, None]
     changed = torch.where(flipped, images.flip(3), changed)
-    return _brightness_contrast(
-        changed, torch.where(kind == 4, draw[3] * 0.5, 0.0), torch.where(kind == 5, draw[4] * 0.55, 0.0)
-    )
+    return _jittered(changed, kind == 4, kind == 5, 1 + draw[3] * 0.5, 1 + draw[4] * 0.55)
 
 
 def _geometric(
     images: Images,
     which: Tensor,
     angle: Float[Tensor, " n"],
-    zoom: Float[Tensor, " n"],
+    window: Float[Tensor, "2 n"],
     shift: Float[Tensor, "2 n"],
 ) -> Images:
-    """Rotate, enlarge by `zoom` and move by `shift` (share of the side) those in `which`; black outside."""
+    """Turn those in `which` and show a window of them, sides and shift in shares of theirs; black outside.
+
+    A window larger than the image shrinks it.
+    """
     rows = which.nonzero()[:, 0]
     if len(rows) == 0:
         return images
-    cosine, sine = angle[rows].cos() / zoom[rows], angle[rows].sin() / zoom[rows]
+    cosine, sine, (across, down) = angle[rows].cos(), angle[rows].sin(), window[:, rows]
     theta = torch.stack(
         [
-            torch.stack([cosine, -sine, 2 * shift[0, rows]], 1),
-            torch.stack([sine, cosine, 2 * shift[1, rows]], 1),
+            torch.stack([cosine * across, -sine * down, 2 * shift[0, rows]], 1),
+            torch.stack([sine * across, cosine * down, 2 * shift[1, rows]], 1),
         ],
         1,
     ).to(images.device)
@@ -91,12 +96,20 @@ def _geometric(
     return changed
 
 
-def _brightness_contrast(
-    images: Images, brightness: Float[Tensor, " n"], contrast: Float[Tensor, " n"]
+def _jittered(
+    images: Images,
+    brightened: Tensor,
+    contrasted: Tensor,
+    brightness: Float[Tensor, " n"],
+    contrast: Float[Tensor, " n"],
 ) -> Images:
-    add = brightness.to(images.device).view(-1, 1, 1, 1)
-    factor = 1 + contrast.to(images.device).view(-1, 1, 1, 1)
-    mean = images.mean(dim=(1, 2, 3), keepdim=True)
-    changed = (images - mean) * factor + mean + add
-    touched = (add != 0) | (factor != 1)
-    return torch.where(touched, changed.clamp(0, 1), images)
+    """Blend those in `brightened` with black and those in `contrasted` with their mean grey."""
+
+    def column(values: Tensor) -> Tensor:
+        return values.to(images.device).view(-1, 1, 1, 1)
+
+    luma = torch.tensor(LUMA, device=images.device, dtype=images.dtype).view(1, 3, 1, 1)
+    grey = (images * luma).sum(1, keepdim=True).mean(dim=(2, 3), keepdim=True)
+    changed = torch.where(column(contrasted), (images - grey) * column(contrast) + grey, images)
+    changed = torch.where(column(brightened), changed * column(brightness), changed)
+    return torch.where(column(brightened | contrasted), changed.clamp(0, 1), images)
