@@ -4,6 +4,8 @@ Shapes are checked in tests only, by jaxtyping and beartype. A machine without j
 without a package registry) reads the same annotations as plain arrays.
 """
 
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -22,6 +24,7 @@ else:
         Bool = Float = Float32 = Float64 = Int = Int64 = UInt8 = _Unchecked
 
 __all__ = [
+    "ADDED",
     "Bool",
     "FeatureArray",
     "Float",
@@ -40,3 +43,7 @@ FeatureArray = Float32[np.ndarray, "n d"]
 """One row a query."""
 OutputArray = Float[np.ndarray, "n classes"]
 """What the victim answered: one-hot labels, probabilities or logits."""
+
+ADDED: Mapping[str, bool] = MappingProxyType({"added": True})
+"""Metadata of a dataclass field that came later: at its default, which must do what was done before, it is no
+part of an experiment's key, so that adding it discards nothing."""

@@ -2,22 +2,16 @@
 
 import hashlib
 import json
-from collections.abc import Mapping
 from dataclasses import fields, is_dataclass
-from types import MappingProxyType
 from typing import Any
-
-ADDED: Mapping[str, bool] = MappingProxyType({"added": True})
-"""Metadata of a field that came later: at its default, which must do what was done before, it is no part of
-the key, so that adding it discards nothing."""
 
 
 def canonical(value: Any) -> Any:
     """Return a value of dataclasses, tuples and scalars as plain JSON values.
 
     A dataclass becomes its fields with its type's name and hand-bumped `version`; bumping it discards what
-    was computed with the old behaviour. The code revision is not part of it: a commit must not discard
-    results.
+    was computed with the old behaviour. A field marked `ADDED` is left out at its default. The code revision
+    is not part of it: a commit must not discard results.
     """
     if is_dataclass(value) and not isinstance(value, type):
         named = {

@@ -5,11 +5,10 @@ from dataclasses import dataclass, field
 import numpy as np
 import torch
 
-from redhanded.experiments.canonical import ADDED
 from redhanded.lab.data.archive import ImageSet, load
 from redhanded.lab.data.demo import DemoSet, demo_set
 from redhanded.lab.types import Images
-from redhanded.types import ImageArray, UInt8
+from redhanded.types import ADDED, ImageArray, UInt8
 
 
 @dataclass(frozen=True)

@@ -18,6 +18,10 @@ NewModel = Callable[[], nn.Module]
 Kind = Literal["seed", "augmented", "student", "gradient", "pool"]
 Order = Literal["source", "source-shuffled", "batch64", "target", "shuffled"]
 """The order in which a round's queries are sent; see `redhanded.lab.attacks.order`."""
+Start = Literal["seeds", "pool", "nothing"]
+"""A few natural images to augment, many to choose from, or none."""
+Answers = Literal["labels", "probabilities"]
+"""Hard labels (any outputs will do), or probabilities."""
 Fidelity = Literal["released", "corrected"]
 """Where the paper's released code deviates from its text or has a defect; see docs/decisions.md."""
 
@@ -35,6 +39,8 @@ class Round(NamedTuple):
     kind: Kind
     surrogate: nn.Module
     """Trained on everything up to and including this round."""
+    failures: int = 0
+    """Queries that could not be crafted as aimed: not sent, or (`released`) sent as they came out."""
 
 
 class Adapted(NamedTuple):
@@ -66,6 +72,16 @@ class Attack(Protocol):
     @property
     def order(self) -> Order:
         """Order of the queries inside a round."""
+        ...
+
+    @property
+    def starts_from(self) -> Start:
+        """What natural images it takes as `seeds`."""
+        ...
+
+    @property
+    def answers(self) -> Answers:
+        """What its oracle must give away."""
         ...
 
     def run(

@@ -14,12 +14,13 @@ from typing import ClassVar
 import pytest
 
 from redhanded.errors import OutOfTimeError, RedhandedError
-from redhanded.experiments.canonical import ADDED, canonical, key_of
+from redhanded.experiments.canonical import canonical, key_of
 from redhanded.experiments.context import Context
 from redhanded.experiments.run import plan, run_cells
 from redhanded.experiments.store import Store
 from redhanded.experiments.tables import TABLES
 from redhanded.experiments.world import WORLDS
+from redhanded.types import ADDED
 
 
 @dataclass(frozen=True)

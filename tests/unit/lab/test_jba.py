@@ -1,6 +1,6 @@
 """Algorithm 1: its schedule, its sources and its targets."""
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import pytest
 import torch
@@ -8,12 +8,25 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from redhanded.lab.attacks import Jba, LinfPgd, LogitAscent, jb_top3, jba_pgd
+from redhanded.errors import RedhandedError
+from redhanded.lab.attacks import (
+    Jba,
+    LinfPgd,
+    LogitAscent,
+    SignedSteps,
+    jb_self,
+    jb_top3,
+    jba_pgd,
+    jbda,
+    prada,
+)
 from redhanded.lab.attacks import jba as module
-from redhanded.lab.attacks.jba import FINAL_TRAINING, ROUND_TRAINING, top_targets
-from redhanded.lab.models import ConvNet, build
+from redhanded.lab.attacks.exchange import Transfer
+from redhanded.lab.attacks.jba import FINAL_TRAINING, ROUND_TRAINING, Plan, top_targets
+from redhanded.lab.attacks.perturb import Aim, Crafted
+from redhanded.lab.models import CIFAR10_STD, ConvNet, build
 from redhanded.lab.training import Training
-from redhanded.lab.types import Round
+from redhanded.lab.types import Round, as_is
 
 CLASSES = 5
 BRIEF = Training(epochs=1, batch=64, lr=0.05)
@@ -26,7 +39,7 @@ def sizes(attack: Jba, seeds: int) -> list[int]:
     sent, rounds = seeds, []
     while sent < attack.budget:
         left = attack.budget - sent
-        sources = attack._sources(sent, -(-left // attack.targets_per_source), generator)
+        sources = attack._sources(sent, -(-left // attack.targets_per_source), 0, generator)
         rounds.append(min(len(sources) * attack.targets_per_source, left))
         sent += rounds[-1]
     return rounds
@@ -49,28 +62,28 @@ def test_schedule_of_the_paper() -> None:
 
 
 def test_prefix_truncation_keeps_the_seeds_and_the_first_rows(generator: torch.Generator) -> None:
-    sources = PAPER._sources(20_000, 10_000, generator)
+    sources = PAPER._sources(20_000, 10_000, 0, generator)
     assert torch.equal(sources, torch.arange(10_000))  # 5,000 seeds and the first 5,000 synthetic rows
-    assert len(PAPER._sources(100, 11, generator)) == 11  # the last source in part
-    assert torch.equal(PAPER._sources(10, 11, generator), torch.arange(10))
+    assert len(PAPER._sources(100, 11, 0, generator)) == 11  # the last source in part
+    assert torch.equal(PAPER._sources(10, 11, 0, generator), torch.arange(10))
 
 
 def test_random_truncation_draws_without_replacement(generator: torch.Generator) -> None:
     attack = replace(PAPER, truncation="random")
-    sources = attack._sources(1_000, 100, generator)
+    sources = attack._sources(1_000, 100, 0, generator)
     assert len(set(sources.tolist())) == 100
     assert 350 < sources.float().mean() < 650  # of the whole, not of its beginning
-    assert torch.equal(attack._sources(100, 100, generator), torch.arange(100))  # all fit: nothing to draw
+    assert torch.equal(attack._sources(100, 100, 0, generator), torch.arange(100))  # all fit: nothing to draw
 
 
 def test_reservoir_draws_without_replacement_and_anew(generator: torch.Generator) -> None:
     attack = replace(PAPER, reservoir=40)
-    one, other = (attack._sources(1_000, 5_000, generator) for _ in range(2))
+    one, other = (attack._sources(1_000, 5_000, 0, generator) for _ in range(2))
     assert len(set(one.tolist())) == len(set(other.tolist())) == 40
     assert set(one.tolist()) != set(other.tolist())
     assert max(one.tolist()) > 500
-    assert len(attack._sources(1_000, 10, generator)) == 10
-    assert torch.equal(attack._sources(30, 5_000, generator), torch.arange(30))
+    assert len(attack._sources(1_000, 10, 0, generator)) == 10
+    assert torch.equal(attack._sources(30, 5_000, 0, generator), torch.arange(30))
 
 
 def run(attack: Jba, seeds: int, seed: int = 0) -> list[Round]:
@@ -140,13 +153,79 @@ def test_a_query_does_not_depend_on_what_is_crafted_with_it(
         surrogate = nn.Sequential(nn.Flatten(), nn.Linear(192, 16), nn.Tanh(), nn.Linear(16, CLASSES))
     surrogate = surrogate.double()  # no sign is a toss-up
     images = torch.rand(9, 3, 8, 8, generator=generator, dtype=torch.float64)
-    parents, targets = torch.tensor([0, 0, 3, 8, 8, 1, 7]), torch.tensor([1, 2, 0, 4, 3, 3, 1])
-    attack = replace(PAPER, budget=100)
+    transfer = Transfer(lambda asked: torch.eye(CLASSES)[torch.arange(len(asked)) % CLASSES], as_is, 100)
+    transfer.seed(images)
+    plan = Plan(torch.tensor([0, 0, 3, 8, 8, 1, 7]), torch.tensor([1, 2, 0, 4, 3, 3, 1]))
 
     def craft() -> Tensor:
-        return attack._craft(surrogate, images, parents, targets, generator)
+        return PAPER._craft(surrogate, transfer, plan, 0, generator).images
 
     together = craft()
     monkeypatch.setattr(module, "CRAFT_BATCH", 2)
     torch.testing.assert_close(craft(), together, rtol=0, atol=1e-12)
-    assert ((together - images[parents]).flatten(1).abs().amax(1) > 0).all()
+    assert ((together - images[plan.parents]).flatten(1).abs().amax(1) > 0).all()
+
+
+@dataclass(frozen=True)
+class Picky:
+    """Fails for odd targets; leaves out what failed, or keeps it."""
+
+    keeps: bool
+
+    def __call__(self, surrogate: nn.Module, aim: Aim, generator: torch.Generator) -> Crafted:
+        failed = aim.targets % 2 == 1
+        return Crafted((aim.sources + 0.01).clamp(0, 1), failed, ~failed | self.keeps)
+
+
+def test_what_fails_is_counted_and_sent_only_if_its_maker_says_so() -> None:
+    fields = {"budget": 60, "round_training": BRIEF, "final_training": BRIEF}
+    kept, left_out = (run(Jba(Picky(keeps), **fields), 10) for keeps in (True, False))  # type: ignore[arg-type]
+    assert sum(len(part.sent) for part in kept) == 60
+    assert 55 < sum(len(part.sent) for part in left_out) <= 60  # the last few may all fail
+    for part in kept[1:]:
+        assert part.failures == int((part.targets % 2).sum()) > 0
+    assert left_out[1].failures > 0
+    assert all((part.targets[part.targets >= 0] % 2 == 0).all() for part in left_out)
+    assert len(left_out) > len(kept)  # what was not sent is made up for
+
+
+def test_papernots_augmentation_turns_around_trains_on_and_draws_a_reservoir() -> None:
+    attack = replace(jbda(2_000, round_training=BRIEF, final_training=BRIEF), reservoir=30)
+    rounds = run(attack, 10)
+    # doubling for three rounds, then 30 of them; the last is cut to the budget
+    sizes = [len(part.sent) for part in rounds]
+    assert sizes[:6] == [10, 10, 20, 40, 30, 30]
+    assert sum(sizes) == 2_000
+    assert all((part.targets == -1).all() for part in rounds)
+    crafted = torch.cat([part.crafted for part in rounds])
+    assert (crafted[rounds[1].parents] == rounds[0].crafted).all()
+    # a warm surrogate begins where the last one ended: nothing but training moves it
+    still = replace(attack, round_training=replace(BRIEF, lr=0.0, weight_decay=0.0), final_training=BRIEF)
+    one, other, *_ = run(replace(still, budget=50), 10)
+    for name, value in one.surrogate.named_parameters():
+        assert torch.equal(value, dict(other.surrogate.named_parameters())[name])
+    cold, other, *_ = run(replace(still, budget=50, warm=False), 10)
+    assert not all(
+        torch.equal(a, b)
+        for a, b in zip(cold.surrogate.parameters(), other.surrogate.parameters(), strict=True)
+    )
+    with pytest.raises(RedhandedError, match="flip_every"):
+        replace(attack, perturbation=LinfPgd())
+
+
+def test_random_targets_are_other_classes_and_all_of_them() -> None:
+    attack = prada(SignedSteps(), "random", 400, round_training=BRIEF, final_training=BRIEF)
+    rounds = run(attack, 100)
+    answered = torch.cat([part.labels for part in rounds]).argmax(1)
+    targets = torch.cat([part.targets for part in rounds[1:]])
+    parents = torch.cat([part.parents for part in rounds[1:]])
+    assert [len(part.sent) for part in rounds] == [100, 100, 200]
+    assert (targets != answered[parents]).all()
+    assert set(targets.tolist()) == set(range(CLASSES))
+
+
+def test_jb_self_steps_away_from_the_oracles_label() -> None:
+    rounds = run(jb_self(30, round_training=BRIEF, final_training=BRIEF), 10)
+    change = (rounds[1].crafted - rounds[0].crafted).abs().flatten(2).amax((0, 2))
+    torch.testing.assert_close(change, 0.1 * torch.tensor(CIFAR10_STD))
+    assert (rounds[1].targets == -1).all()

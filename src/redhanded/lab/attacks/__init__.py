@@ -1,7 +1,7 @@
 """Extraction attacks: frozen values whose `run` yields rounds."""
 
-from redhanded.lab.attacks.jba import Jba, jb_top3, jba_pgd
-from redhanded.lab.attacks.perturb import LinfPgd, LogitAscent, Perturbation
+from redhanded.lab.attacks.jba import Jba, jb_self, jb_top3, jba_pgd, jbda, prada
+from redhanded.lab.attacks.perturb import LinfPgd, LogitAscent, Perturbation, SignedSteps
 from redhanded.lab.attacks.random_sampling import RandomSampling
 
 __all__ = [
@@ -10,6 +10,10 @@ __all__ = [
     "LogitAscent",
     "Perturbation",
     "RandomSampling",
+    "SignedSteps",
+    "jb_self",
     "jb_top3",
     "jba_pgd",
+    "jbda",
+    "prada",
 ]

@@ -20,10 +20,21 @@ class Exchange:
     parents: Int[Tensor, " n"]
     targets: Int[Tensor, " n"]
     kind: Kind
+    failures: int = 0
+    """Queries that could not be crafted as aimed."""
 
     def round(self, surrogate: nn.Module) -> Round:
         """Add the surrogate that was trained on everything up to here."""
-        return Round(self.crafted, self.sent, self.labels, self.parents, self.targets, self.kind, surrogate)
+        return Round(
+            self.crafted,
+            self.sent,
+            self.labels,
+            self.parents,
+            self.targets,
+            self.kind,
+            surrogate,
+            self.failures,
+        )
 
 
 class Transfer:

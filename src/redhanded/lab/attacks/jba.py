@@ -1,8 +1,8 @@
 """Jacobian-based augmentation (Algorithm 1): grow a transfer set by pushing it towards other classes."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import dataclass, field, replace
+from typing import ClassVar, Literal, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -10,16 +10,47 @@ from torch import Tensor, nn
 from redhanded.errors import RedhandedError
 from redhanded.lab.attacks.exchange import Exchange, Transfer
 from redhanded.lab.attacks.order import send_order
-from redhanded.lab.attacks.perturb import LinfPgd, LogitAscent, Perturbation
+from redhanded.lab.attacks.perturb import (
+    Aim,
+    Crafted,
+    LinfPgd,
+    LogitAscent,
+    Perturbation,
+    Reversible,
+    SignedSteps,
+)
+from redhanded.lab.models import CIFAR10_STD
 from redhanded.lab.training import Training, predict
-from redhanded.lab.types import Adaptation, Fidelity, Images, NewModel, Oracle, Order, Outputs, Round, as_is
-from redhanded.types import Float, Int
+from redhanded.lab.types import (
+    Adaptation,
+    Answers,
+    Fidelity,
+    Images,
+    NewModel,
+    Oracle,
+    Order,
+    Outputs,
+    Round,
+    Start,
+    as_is,
+)
+from redhanded.types import ADDED, Int
 
 CRAFT_BATCH = 256
 """Images crafted at once; crafting is image by image in effect, so it never changes a query."""
 
 ROUND_TRAINING = Training(epochs=20)
 FINAL_TRAINING = Training(epochs=100)
+
+Towards = Literal["likeliest", "random", "own"]
+"""The surrogate's likeliest other classes, random other classes, or none: away from (or along) its own."""
+
+
+class Plan(NamedTuple):
+    """A round's queries before they are crafted, in the order they will be sent."""
+
+    parents: Int[Tensor, " k"]
+    targets: Int[Tensor, " k"]
 
 
 @dataclass(frozen=True)
@@ -30,8 +61,10 @@ class Jba:
     each of the surrogate's `targets_per_source` most likely classes other than the one the oracle gave it,
     and queries the results; the last surrogate is trained for `final_training` (N = 100).
 
-    Sources are the whole transfer set, or `reservoir` random rows of it (κ). Where the budget cannot take
-    all their variants, `truncation` keeps the first sources, seeds first (the reference), or random ones.
+    Sources are the whole transfer set, or `reservoir` random rows of it (κ) from round `reservoir_from` on.
+    Where the budget cannot take all their variants, `truncation` keeps the first sources, seeds first (the
+    reference), or random ones. Papernot's augmentation turns its step around every `flip_every` rounds and
+    trains on with the same surrogate (`warm`).
     """
 
     perturbation: Perturbation
@@ -42,6 +75,20 @@ class Jba:
     final_training: Training = FINAL_TRAINING
     reservoir: int | None = None
     truncation: Literal["prefix", "random"] = "prefix"
+    towards: Towards = field(default="likeliest", metadata=ADDED)
+    reservoir_from: int = field(default=0, metadata=ADDED)
+    flip_every: int | None = field(default=None, metadata=ADDED)
+    warm: bool = field(default=False, metadata=ADDED)
+
+    starts_from: ClassVar[Start] = "seeds"
+    answers: ClassVar[Answers] = "labels"
+
+    def __post_init__(self) -> None:
+        """Reject a step that cannot be turned around."""
+        if self.flip_every is not None and not isinstance(self.perturbation, Reversible):
+            raise RedhandedError(
+                f"flip_every: {type(self.perturbation).__name__} has no step to turn around; leave it out"
+            )
 
     def run(
         self,
@@ -54,7 +101,7 @@ class Jba:
     ) -> Iterator[Round]:
         """Yield the seed round, then a round per augmentation until the budget is spent.
 
-        A round in which the adaptation kept nothing ends the attack.
+        A round in which nothing could be crafted, or of which the adaptation kept nothing, ends the attack.
 
         Raises:
             RedhandedError: no seeds, or more seeds than the budget takes.
@@ -66,54 +113,86 @@ class Jba:
             )
         transfer = Transfer(oracle, adapt, self.budget)
         exchanged = transfer.seed(seeds)
+        surrogate, number = new_surrogate(), 0
         while transfer.left > 0 and len(exchanged.crafted) > 0:
-            surrogate = transfer.train(new_surrogate(), self.round_training, generator)
+            surrogate = transfer.train(surrogate, self.round_training, generator)
             yield exchanged.round(surrogate)
-            exchanged = self._augment(transfer, surrogate, generator)
-        surrogate = transfer.train(new_surrogate(), self.final_training, generator)
+            plan = self._plan(transfer, surrogate, number, generator)
+            exchanged = self._augment(transfer, surrogate, plan, number, generator)
+            surrogate = self._next(surrogate, new_surrogate)
+            number += 1
+        surrogate = transfer.train(surrogate, self.final_training, generator)
         yield exchanged.round(surrogate)
 
-    def _augment(self, transfer: Transfer, surrogate: nn.Module, generator: torch.Generator) -> Exchange:
-        """Craft and send one round's queries."""
-        images, labels = transfer.images, transfer.labels
-        variants = min(self.targets_per_source, labels.shape[1] - 1)
-        sources = self._sources(len(transfer), -(-transfer.left // variants), generator)
-        targets = top_targets(predict(surrogate, images[sources]), labels[sources], variants).cpu()
-        order = send_order(len(sources), variants, self.order, generator)
-        parents = sources.repeat_interleave(variants)[order][: transfer.left]
-        wanted = targets.flatten()[order][: transfer.left]
-        crafted = self._craft(surrogate, images, parents, wanted, generator)
-        return transfer.send(crafted, parents, wanted, "augmented")
+    def _next(self, surrogate: nn.Module, new_surrogate: NewModel) -> nn.Module:
+        """Return a fresh surrogate; a warm one has the weights of the last, which keeps its own."""
+        fresh = new_surrogate()
+        if self.warm:
+            fresh.load_state_dict(surrogate.state_dict())
+        return fresh
 
-    def _sources(self, rows: int, fitting: int, generator: torch.Generator) -> Int[Tensor, " n"]:
+    def _plan(
+        self, transfer: Transfer, surrogate: nn.Module, number: int, generator: torch.Generator
+    ) -> Plan:
+        """Choose sources, targets and their order."""
+        images, labels = transfer.images, transfer.labels
+        variants = 1 if self.towards == "own" else min(self.targets_per_source, labels.shape[1] - 1)
+        fitting = -(-transfer.left // variants)
+        sources = self._sources(len(transfer), fitting, number, generator)
+        match self.towards:
+            case "likeliest":
+                targets = top_targets(predict(surrogate, images[sources]), labels[sources], variants).cpu()
+            case "random":
+                drawn = torch.rand(len(sources), labels.shape[1], generator=generator)
+                targets = top_targets(drawn, labels[sources].cpu(), variants)
+            case "own":
+                targets = torch.full((len(sources), 1), -1)
+        order = send_order(len(sources), variants, self.order, generator)[: transfer.left]
+        return Plan(sources.repeat_interleave(variants)[order], targets.flatten()[order])
+
+    def _sources(self, rows: int, fitting: int, number: int, generator: torch.Generator) -> Int[Tensor, " n"]:
         """Return the places of the rows to augment: all or a reservoir, cut to those that fit the budget."""
         sources = torch.arange(rows)
-        if self.reservoir is not None and self.reservoir < rows:
+        if self.reservoir is not None and number >= self.reservoir_from and self.reservoir < rows:
             sources = torch.randperm(rows, generator=generator)[: self.reservoir]
         if len(sources) > fitting and self.truncation == "random":
             sources = sources[torch.randperm(len(sources), generator=generator)]
         return sources[:fitting]
 
+    def _augment(
+        self, transfer: Transfer, surrogate: nn.Module, plan: Plan, number: int, generator: torch.Generator
+    ) -> Exchange:
+        """Craft and send one round's queries."""
+        crafted = self._craft(surrogate, transfer, plan, number, generator)
+        keep = crafted.keep.cpu()
+        exchanged = transfer.send(
+            crafted.images[crafted.keep], plan.parents[keep], plan.targets[keep], "augmented"
+        )
+        return replace(exchanged, failures=int(crafted.failed.sum()))
+
     def _craft(
-        self,
-        surrogate: nn.Module,
-        images: Images,
-        parents: Int[Tensor, " k"],
-        targets: Int[Tensor, " k"],
-        generator: torch.Generator,
-    ) -> Float[Tensor, "k c h w"]:
+        self, surrogate: nn.Module, transfer: Transfer, plan: Plan, number: int, generator: torch.Generator
+    ) -> Crafted:
         surrogate.eval()
         surrogate.requires_grad_(False)  # only the images' gradients are wanted
-        parts = [
-            self.perturbation(
-                surrogate,
-                images[parents[at : at + CRAFT_BATCH]].contiguous(memory_format=torch.channels_last),
-                targets[at : at + CRAFT_BATCH].to(images.device),
-                generator,
+        images, labels = transfer.images, transfer.labels.argmax(1)
+        perturbation = self.perturbation
+        if self.flip_every is not None and (number // self.flip_every) % 2:
+            assert isinstance(perturbation, Reversible)
+            perturbation = perturbation.reversed()
+        parts = [Crafted.whole(images[:0])]
+        for at in range(0, len(plan.parents), CRAFT_BATCH):
+            rows = plan.parents[at : at + CRAFT_BATCH].to(images.device)
+            aim = Aim(
+                images[rows].contiguous(memory_format=torch.channels_last),
+                labels[rows],
+                plan.targets[at : at + CRAFT_BATCH].to(images.device),
+                images,
+                labels,
             )
-            for at in range(0, len(parents), CRAFT_BATCH)
-        ]
-        return torch.cat(parts).contiguous() if parts else images[:0]
+            parts.append(perturbation(surrogate, aim, generator))
+        crafted, failed, keep = (torch.cat(column) for column in zip(*parts, strict=True))
+        return Crafted(crafted.contiguous(), failed, keep)
 
 
 def top_targets(logits: Outputs, labels: Outputs, count: int) -> Int[Tensor, "n k"]:
@@ -150,3 +229,78 @@ def jba_pgd(
 ) -> Jba:
     """JBA-PGD: targeted L∞ PGD of ε = 8/256 towards the three likeliest classes."""
     return Jba(LinfPgd(), budget, order, round_training=round_training, final_training=final_training)
+
+
+def jbda(
+    budget: int = 50_000,
+    *,
+    fidelity: Fidelity = "corrected",
+    order: Order = "source",
+    round_training: Training = ROUND_TRAINING,
+    final_training: Training = FINAL_TRAINING,
+) -> Jba:
+    """Papernot's augmentation: x + λ·sign ∇ z_y(x), λ = 0.1 in pixels, y the oracle's label.
+
+    λ changes its sign every 3 rounds, the surrogate's weights are kept between rounds, and from round 3 on
+    400 random rows are augmented (reservoir sampling). `released` does not keep iterates in [0, 1].
+    Source: Papernot et al. 2017, and the CleverHans tutorial of its authors.
+    """
+    return Jba(
+        LogitAscent(steps=1, step=0.1, epsilon=0.1, unit=(1.0, 1.0, 1.0), fidelity=fidelity),
+        budget,
+        order,
+        round_training=round_training,
+        final_training=final_training,
+        reservoir=400,
+        towards="own",
+        reservoir_from=3,
+        flip_every=3,
+        warm=True,
+    )
+
+
+def jb_self(
+    budget: int = 50_000,
+    *,
+    order: Order = "source",
+    round_training: Training = ROUND_TRAINING,
+    final_training: Training = FINAL_TRAINING,
+) -> Jba:
+    """JB-self of the prediction-poisoning code: one step of 0.1 deviations away from the oracle's label.
+
+    The released function writes over its seeds, clips standardised images to [0, 1] and stores the opposite
+    of what it sends; this is what it describes.
+    """
+    return prada(
+        SignedSteps(epsilon=0.1, unit=CIFAR10_STD),
+        "own",
+        budget,
+        order=order,
+        round_training=round_training,
+        final_training=final_training,
+    )
+
+
+def prada(
+    perturbation: SignedSteps,
+    towards: Literal["random", "own"],
+    budget: int = 50_000,
+    *,
+    order: Order = "source",
+    round_training: Training = ROUND_TRAINING,
+    final_training: Training = FINAL_TRAINING,
+) -> Jba:
+    """PRADA's attacks (Juuti et al. 2019): one new query a source, doubling the transfer set each round.
+
+    N-FGSM is `SignedSteps()` away from its own class, T-RND `SignedSteps()` towards a random one, and
+    I-FGSM `SignedSteps(steps=11)`.
+    """
+    return Jba(
+        perturbation,
+        budget,
+        order,
+        targets_per_source=1,
+        round_training=round_training,
+        final_training=final_training,
+        towards=towards,
+    )

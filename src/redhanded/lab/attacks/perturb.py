@@ -1,7 +1,7 @@
 """How a source image is pushed towards a class by the surrogate's gradient (Algorithm 2 and its kin)."""
 
-from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
+from dataclasses import dataclass, replace
+from typing import NamedTuple, Protocol, runtime_checkable
 
 import torch
 import torch.nn.functional as F  # noqa: N812 - the name everybody knows it by
@@ -9,19 +9,52 @@ from torch import Tensor, nn
 
 from redhanded.lab.models import CIFAR10_STD
 from redhanded.lab.types import Fidelity, Images
-from redhanded.types import Int
+from redhanded.types import Bool, Int
+
+
+class Aim(NamedTuple):
+    """What is to be crafted, a row a query."""
+
+    sources: Images
+    labels: Int[Tensor, " n"]
+    """The class the oracle gave each source."""
+    targets: Int[Tensor, " n"]
+    """The class to push it towards; -1: away from its own."""
+    known: Images
+    """The transfer set so far, for what needs a guide."""
+    known_labels: Int[Tensor, " m"]
+
+
+class Crafted(NamedTuple):
+    """What came of an aim. Images lie in [0, 1] but where a released variant lets them leave it."""
+
+    images: Images
+    failed: Bool[Tensor, " n"]
+    """Which did not reach what they aimed at, for perturbations that promise to."""
+    keep: Bool[Tensor, " n"]
+    """Which are to be sent."""
+
+    @classmethod
+    def whole(cls, images: Images) -> "Crafted":
+        """All of them, for a perturbation that promises nothing."""
+        no = torch.zeros(len(images), dtype=torch.bool, device=images.device)
+        return cls(images, no, ~no)
 
 
 @runtime_checkable
 class Perturbation(Protocol):
-    """A crafting step as a value: sources and target classes in, perturbed images out.
+    """A crafting step as a value; each row depends on its own row of the aim, whatever else is crafted."""
 
-    They lie in [0, 1] but for those that a released variant lets leave it; what is sent is cut to [0, 1].
-    """
+    def __call__(self, surrogate: nn.Module, aim: Aim, generator: torch.Generator) -> Crafted: ...
 
-    def __call__(
-        self, surrogate: nn.Module, sources: Images, targets: Int[Tensor, " n"], generator: torch.Generator
-    ) -> Images: ...
+
+@runtime_checkable
+class Reversible(Perturbation, Protocol):
+    """A perturbation whose step can be turned around."""
+
+    def reversed(self) -> Perturbation:
+        """Return the same with the opposite step."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -40,11 +73,10 @@ class LogitAscent:
     unit: tuple[float, float, float] = CIFAR10_STD
     fidelity: Fidelity = "corrected"
 
-    def __call__(
-        self, surrogate: nn.Module, sources: Images, targets: Int[Tensor, " n"], generator: torch.Generator
-    ) -> Images:
-        """Return images of the same shape; nothing is drawn from `generator`."""
+    def __call__(self, surrogate: nn.Module, aim: Aim, generator: torch.Generator) -> Crafted:
+        """Climb the target's logit, or the source's own where there is none; `generator` is not needed."""
         del generator
+        sources, targets = aim.sources, torch.where(aim.targets < 0, aim.labels, aim.targets)
         unit = torch.tensor(self.unit, dtype=sources.dtype, device=sources.device).view(1, 3, 1, 1)
         change = torch.zeros_like(sources)
         for _ in range(self.steps):
@@ -56,7 +88,41 @@ class LogitAscent:
             )
             if self.fidelity == "corrected":
                 change = (sources + change).clamp(0, 1) - sources
-        return (sources + change).clamp(0, 1) if self.fidelity == "corrected" else sources + change
+        crafted = (sources + change).clamp(0, 1) if self.fidelity == "corrected" else sources + change
+        return Crafted.whole(crafted)
+
+    def reversed(self) -> "LogitAscent":
+        """Return the same with the opposite step: down the logit."""
+        return replace(self, step=-self.step)
+
+
+@dataclass(frozen=True)
+class SignedSteps:
+    """PRADA's FGSM family: `steps` signed steps of the cross-entropy's gradient, ε / steps each.
+
+    ε is in pixels, or in `unit`s of them per channel.
+    Towards the target where there is one (T-RND), away from the oracle's label where there is none (N-FGSM);
+    with k = 11 steps it is I-FGSM. Every iterate is an image.
+    """
+
+    epsilon: float = 64 / 255
+    steps: int = 1
+    unit: tuple[float, float, float] = (1.0, 1.0, 1.0)
+
+    def __call__(self, surrogate: nn.Module, aim: Aim, generator: torch.Generator) -> Crafted:
+        """Return the last iterate; draws nothing from `generator`."""
+        del generator
+        unit = torch.tensor(self.unit, dtype=aim.sources.dtype, device=aim.sources.device).view(1, 3, 1, 1)
+        towards = (aim.targets >= 0).to(aim.sources.dtype).view(-1, 1, 1, 1) * 2 - 1
+        step = towards * unit * self.epsilon / self.steps
+        classes = torch.where(aim.targets < 0, aim.labels, aim.targets)
+        point = aim.sources
+        for _ in range(self.steps):
+            point = point.detach().requires_grad_()
+            loss = F.cross_entropy(surrogate(point), classes, reduction="sum")
+            (gradient,) = torch.autograd.grad(loss, point)
+            point = (point.detach() - step * gradient.sign()).clamp(0, 1)
+        return Crafted.whole(point.detach())
 
 
 @dataclass(frozen=True)
@@ -79,11 +145,10 @@ class LinfPgd:
         noise = torch.rand(sources.shape, generator=generator, dtype=sources.dtype) * 2 - 1
         return (sources + self.epsilon * noise.to(sources.device)).clamp(0, 1)
 
-    def __call__(
-        self, surrogate: nn.Module, sources: Images, targets: Int[Tensor, " n"], generator: torch.Generator
-    ) -> Images:
-        """Return images of the same shape."""
-        return self.descend(surrogate, sources, self.start(sources, generator), targets)
+    def __call__(self, surrogate: nn.Module, aim: Aim, generator: torch.Generator) -> Crafted:
+        """Return the final iterates."""
+        start = self.start(aim.sources, generator)
+        return Crafted.whole(self.descend(surrogate, aim.sources, start, aim.targets))
 
     def descend(
         self, surrogate: nn.Module, sources: Images, start: Images, targets: Int[Tensor, " n"]

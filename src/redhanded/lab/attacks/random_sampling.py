@@ -2,13 +2,14 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 
 from redhanded.errors import RedhandedError
 from redhanded.lab.attacks.exchange import Transfer
 from redhanded.lab.training import Training
-from redhanded.lab.types import Adaptation, Images, NewModel, Oracle, Order, Round, as_is
+from redhanded.lab.types import Adaptation, Answers, Images, NewModel, Oracle, Order, Round, Start, as_is
 
 
 @dataclass(frozen=True)
@@ -18,6 +19,9 @@ class RandomSampling:
     budget: int = 5_000
     order: Order = "source"
     training: Training = Training()
+
+    starts_from: ClassVar[Start] = "seeds"
+    answers: ClassVar[Answers] = "labels"
 
     def run(
         self,
