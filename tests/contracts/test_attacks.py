@@ -18,10 +18,21 @@ from redhanded.lab.models import build
 from redhanded.lab.training import Training
 from redhanded.lab.types import Adaptation, Adapted, Attack, Kind, Round, as_is
 
-from .attacks_table import CLASSES, FINAL, ROWS, SURROGATE, Row, images, victim
+from .attacks_table import CLASSES, FINAL, ROWS, SURROGATE, Row, images
 
 every_attack = pytest.mark.parametrize("row", ROWS, ids=lambda row: row.name)
-crafting = pytest.mark.parametrize("row", [row for row in ROWS if row.reach], ids=lambda row: row.name)
+crafting = pytest.mark.parametrize("row", [row for row in ROWS if row.augments], ids=lambda row: row.name)
+choosing = pytest.mark.parametrize(
+    "row", [row for row in ROWS if row.attack.starts_from == "pool"], ids=lambda row: row.name
+)
+inventing = pytest.mark.parametrize(
+    "row", [row for row in ROWS if row.attack.starts_from == "nothing"], ids=lambda row: row.name
+)
+training = pytest.mark.parametrize(
+    "row",
+    [row for row in ROWS if row.training is not None or row.name == "random"],
+    ids=lambda row: row.name,
+)
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -34,13 +45,14 @@ def _one_thread() -> Iterator[None]:
 
 @dataclass
 class Watched:
-    """The victim, and everything it was asked."""
+    """A victim, and everything it was asked."""
 
+    oracle: Callable[[Tensor], Tensor]
     asked: list[Tensor] = field(default_factory=list)
 
     def __call__(self, images: Tensor) -> Tensor:
         self.asked.append(images.clone())
-        return victim(images)
+        return self.oracle(images)
 
     @property
     def queries(self) -> int:
@@ -48,33 +60,38 @@ class Watched:
 
 
 def seeds_for(row: Row, budget: int | None = None) -> Tensor:
-    """Few seeds where the attack crafts the rest, as many as the budget where it does not."""
+    """None, few where the attack crafts the rest, as many as the budget, or a pool of 40."""
     budget = row.attack.budget if budget is None else budget
-    return images(next(count for count in (6, budget) if row.enough(count, budget)))
+    if row.attack.starts_from == "pool":
+        return images(40)
+    return images(next(count for count in (0, 6, budget) if row.enough(count, budget)))
 
 
 def start(
-    attack: Attack,
+    row: Row,
     seeds: Tensor,
-    oracle: Callable[[Tensor], Tensor] = victim,
+    oracle: Callable[[Tensor], Tensor] | None = None,
     adapt: Adaptation = as_is,
     seed: int = 0,
+    attack: Attack | None = None,
 ) -> Iterator[Round]:
     generator = torch.Generator().manual_seed(seed)
-    return attack.run(
-        oracle,
+    further = {name: value[: len(seeds)] for name, value in row.further.items()}
+    return (attack or row.attack).run(
+        oracle or row.oracle,
         seeds,
         adapt=adapt,
         new_surrogate=lambda: build(SURROGATE, CLASSES, generator),
         generator=generator,
+        **further,
     )
 
 
 @cache
 def played(row: Row, adapt: Adaptation = as_is) -> tuple[list[Round], Watched]:
     """The attack run to its end, once for all tests that only look at it."""
-    oracle = Watched()
-    return list(start(row.attack, seeds_for(row), oracle, adapt)), oracle
+    oracle = Watched(row.oracle)
+    return list(start(row, seeds_for(row), oracle, adapt)), oracle
 
 
 def whole(rounds: list[Round], name: str) -> Tensor:
@@ -126,14 +143,17 @@ def test_is_a_frozen_value(row: Row) -> None:
 
 @every_attack
 @settings(derandomize=True, deadline=None, max_examples=6)
-@given(st.integers(1, 9), st.integers(1, 31))
+@given(st.integers(1, 9), st.integers(1, 24))
 def test_budget_is_spent_exactly_or_the_seeds_are_refused(row: Row, count: int, budget: int) -> None:
-    oracle = Watched()
-    rounds = start(replace(row.attack, budget=budget), images(count), oracle)
-    if row.enough(count, budget):
+    oracle = Watched(row.oracle)
+    seeds = images(0 if row.attack.starts_from == "nothing" else count)
+    rounds = start(row, seeds, oracle, attack=replace(row.attack, budget=budget))
+    if row.enough(len(seeds), budget):
         sizes = [len(part.sent) for part in rounds]
-        assert sum(sizes) == oracle.queries == budget
-        assert all(sizes)
+        assert sum(sizes) == oracle.queries <= budget
+        assert oracle.queries == budget or not row.spends
+        assert all(sizes[:-1])
+        assert sizes[-1] or not row.spends
     else:
         with pytest.raises(RedhandedError, match=r"^budget: [^\n]+$"):
             next(rounds)
@@ -143,12 +163,13 @@ def test_budget_is_spent_exactly_or_the_seeds_are_refused(row: Row, count: int, 
 @every_attack
 @pytest.mark.parametrize("count", [0, 30, 32])
 def test_seeds_that_do_not_fit_are_refused_in_one_line(row: Row, count: int) -> None:
-    if row.enough(count, row.attack.budget):
-        assert sum(len(part.sent) for part in start(row.attack, images(count))) == row.attack.budget
+    if row.attack.starts_from == "nothing" or row.enough(count, row.attack.budget):
+        sent = sum(len(part.sent) for part in start(row, images(count)))
+        assert sent == row.attack.budget or (not row.spends and count <= sent < row.attack.budget)
         return
-    oracle = Watched()
+    oracle = Watched(row.oracle)
     with pytest.raises(RedhandedError, match=rf"^budget: [^\n]*\b{count}\b[^\n]*; [^\n]+$"):
-        next(start(row.attack, images(count), oracle))
+        next(start(row, images(count), oracle))
     assert oracle.queries == 0
 
 
@@ -160,50 +181,84 @@ def test_rounds_record_what_the_oracle_was_asked(row: Row, adapt: Adaptation) ->
     # each image once, in the order recorded
     assert torch.equal(torch.cat(oracle.asked), whole(rounds, "sent"))
     assert oracle.queries <= row.attack.budget
-    if row.reach or adapt in (as_is, altered):
+    if row.spends and (row.augments or adapt in (as_is, altered)):
         assert oracle.queries == row.attack.budget
-    else:
-        assert oracle.queries == -(-len(seeds_for(row)) // 2)
+    assert oracle.queries > row.attack.budget / 3 or not row.spends
     for part in rounds:
-        assert part.sent.min() >= 0
-        assert part.sent.max() <= 1
+        assert ((part.sent >= 0) & (part.sent <= 1)).all()
         assert part.sent.dtype == torch.float32
-        assert torch.equal(part.labels, victim(part.sent))
+        assert torch.equal(part.labels, row.oracle(part.sent))
         assert len({len(column) for column in part[:5]}) == 1
 
 
 @every_attack
 @pytest.mark.parametrize("adapt", [as_is, both], ids=lambda adapt: adapt.__name__)
-def test_parents_and_targets(row: Row, adapt: Adaptation) -> None:
+def test_parents_come_earlier_and_targets_are_classes(row: Row, adapt: Adaptation) -> None:
+    rounds, _ = played(row, adapt)
+    sent = 0
+    for part in rounds:
+        own = torch.arange(sent, sent + len(part.sent))
+        assert (part.parents >= -1).all()
+        assert (part.parents < sent + len(part.sent)).all()
+        assert (part.parents != own).all()
+        # of an earlier round, or, for finite differences, the other one of a pair
+        twins = part.parents >= sent
+        assert not twins.any() or part.kind == "gradient"
+        assert (part.parents[part.parents[twins] - sent] == -1).all()
+        assert (part.targets >= -1).all()
+        assert (part.targets < CLASSES).all()
+        sent += len(part.sent)
+
+
+@crafting
+@pytest.mark.parametrize("adapt", [as_is, both], ids=lambda adapt: adapt.__name__)
+def test_what_is_augmented_stays_near_its_parent_and_is_aimed_elsewhere(row: Row, adapt: Adaptation) -> None:
     rounds, _ = played(row, adapt)
     crafted, answered = whole(rounds, "crafted"), whole(rounds, "labels").argmax(1)
     assert rounds[0].kind == "seed"
-    sent = 0
-    for part in rounds:
-        if part.kind == "seed":
-            assert (part.parents == -1).all()
-            assert (part.targets == -1).all()
-        else:
-            assert part.parents.min() >= 0
-            assert part.parents.max() < sent  # of an earlier round
-            assert part.targets.min() >= 0
-            assert part.targets.max() < CLASSES
-            assert (part.targets != answered[part.parents]).all()
-            pairs = list(zip(part.parents.tolist(), part.targets.tolist(), strict=True))
-            assert len(set(pairs)) == len(pairs)
-            change = (part.crafted - crafted[part.parents]).abs()
-            assert change.max() <= row.reach + 1e-6
-            assert (change.flatten(1).max(1).values > 0).all()
+    assert (rounds[0].parents == -1).all()
+    assert (rounds[0].targets == -1).all()
+    assert len(rounds) > 1
+    sent = len(rounds[0].sent)
+    for part in rounds[1:]:
+        assert part.kind == "augmented"
+        assert (part.parents >= 0).all()
+        assert (part.parents < sent).all()  # of an earlier round
+        assert (part.targets != answered[part.parents]).all()
+        pairs = list(zip(part.parents.tolist(), part.targets.tolist(), strict=True))
+        assert len(set(pairs)) == len(pairs)
+        change = (part.crafted - crafted[part.parents]).abs().flatten(1).amax(1)
+        assert (change <= row.reach + 1e-6).all()
+        assert not row.moves or (change > 0).all()
         sent += len(part.sent)
-    assert [part.kind for part in rounds[1:]] == ["augmented"] * (len(rounds) - 1)
-    assert bool(row.reach) == (len(rounds) > 1)
+
+
+@choosing
+@pytest.mark.parametrize("adapt", [as_is, half], ids=lambda adapt: adapt.__name__)
+def test_what_is_chosen_is_of_the_pool_and_never_twice(row: Row, adapt: Adaptation) -> None:
+    rounds, _ = played(row, adapt)
+    offered = {image.numpy().tobytes() for image in seeds_for(row)}
+    chosen = [image.numpy().tobytes() for image in whole(rounds, "crafted")]
+    assert len(set(chosen)) == len(chosen)
+    assert offered.issuperset(chosen)
+    for part in rounds:
+        assert part.kind == "pool"
+        assert (part.parents == -1).all()
+        assert (part.targets == -1).all()
+
+
+@inventing
+def test_what_is_invented_needs_no_natural_image(row: Row) -> None:
+    rounds, _ = played(row)
+    assert {part.kind for part in rounds} <= {"gradient", "student", "seed", "augmented"}
+    assert whole(rounds, "sent").shape[1:] == seeds_for(row).shape[1:]
 
 
 @every_attack
 def test_same_seed_same_queries_another_seed_others(row: Row) -> None:
     seeds, before = seeds_for(row), torch.get_rng_state()
     one, _ = played(row)
-    again, other = (list(start(row.attack, seeds, seed=seed)) for seed in (0, 1))
+    again, other = (list(start(row, seeds, seed=seed)) for seed in (0, 1))
     assert torch.equal(seeds, seeds_for(row))  # still what they were
     assert torch.equal(torch.get_rng_state(), before)  # nothing was drawn but from the generator
     for name in ("crafted", "sent", "labels", "parents", "targets"):
@@ -234,12 +289,12 @@ def trainings(monkeypatch: pytest.MonkeyPatch) -> list[Trained]:
     return calls
 
 
-@every_attack
+@training
 @pytest.mark.parametrize("adapt", [as_is, both], ids=lambda adapt: adapt.__name__)
 def test_trains_on_everything_crafted_with_the_labels_of_what_was_sent(
     row: Row, adapt: Adaptation, trainings: list[Trained]
 ) -> None:
-    rounds = list(start(row.attack, seeds_for(row), adapt=adapt))
+    rounds = list(start(row, seeds_for(row), adapt=adapt))
     assert len(trainings) == len(rounds)
     for count, (part, (model, trained_on, labels, _)) in enumerate(zip(rounds, trainings, strict=True), 1):
         assert model is part.surrogate
@@ -257,21 +312,21 @@ def test_trains_on_everything_crafted_with_the_labels_of_what_was_sent(
 @every_attack
 def test_breaking_off_sends_nothing_more(row: Row) -> None:
     for stop in itertools.count(1):
-        oracle = Watched()
-        attack = start(row.attack, seeds_for(row), oracle)
+        oracle = Watched(row.oracle)
+        attack = start(row, seeds_for(row), oracle)
         taken = list(itertools.islice(attack, stop))
         assert oracle.queries == sum(len(part.sent) for part in taken)  # nothing was sent ahead
         attack.close()  # type: ignore[attr-defined]
         assert oracle.queries == sum(len(part.sent) for part in taken)
-        if oracle.queries == row.attack.budget:
+        if len(taken) < stop or oracle.queries == row.attack.budget:
             break
-    assert len(taken) == stop
+    assert oracle.queries > row.attack.budget / 3 or not row.spends
 
 
 @crafting
 def test_keeping_no_augmented_query_ends_the_attack(row: Row, trainings: list[Trained]) -> None:
-    oracle, seeds = Watched(), seeds_for(row)
-    rounds = list(start(row.attack, seeds, oracle, only_seeds))
+    oracle, seeds = Watched(row.oracle), seeds_for(row)
+    rounds = list(start(row, seeds, oracle, only_seeds))
     assert oracle.queries == len(seeds)
     assert [len(part.sent) for part in rounds] == [len(seeds), 0]
     assert whole(rounds, "labels").shape == (len(seeds), CLASSES)
@@ -281,11 +336,12 @@ def test_keeping_no_augmented_query_ends_the_attack(row: Row, trainings: list[Tr
 
 @every_attack
 def test_keeping_nothing_at_all_asks_nothing(row: Row) -> None:
-    oracle = Watched()
-    rounds = list(start(row.attack, seeds_for(row), oracle, nothing))
+    oracle = Watched(row.oracle)
+    rounds = list(start(row, seeds_for(row), oracle, nothing))
     assert oracle.asked == []
-    assert [len(part.sent) for part in rounds] == [0]
-    values = rounds[0].surrogate.state_dict().values()
+    assert sum(len(part.sent) for part in rounds) == 0
+    assert len(rounds) > 0
+    values = rounds[-1].surrogate.state_dict().values()
     assert all(value.isfinite().all() for value in values)
 
 
@@ -297,7 +353,6 @@ def test_the_adaptation_is_told_the_kind_and_sees_what_was_crafted(row: Row) -> 
         told.append((kind, images.clone()))
         return as_is(images, kind)
 
-    rounds = list(start(row.attack, seeds_for(row), adapt=listening))
-    assert [kind for kind, _ in told] == [part.kind for part in rounds]
-    for part, (_, seen) in zip(rounds, told, strict=True):
-        assert torch.equal(part.crafted, seen)
+    rounds = list(start(row, seeds_for(row), adapt=listening))
+    assert {kind for kind, seen in told if len(seen)} == {part.kind for part in rounds if len(part.crafted)}
+    assert torch.equal(whole(rounds, "crafted"), torch.cat([seen for _, seen in told]))

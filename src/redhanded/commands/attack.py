@@ -1,7 +1,7 @@
 """`redhanded attack`."""
 
 import json
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -11,7 +11,6 @@ import typer
 from rich import box
 from rich.table import Table
 from safetensors.torch import save_file
-from torch import nn
 
 from redhanded.commands.options import (
     ARTEFACTS,
@@ -23,7 +22,6 @@ from redhanded.commands.options import (
     Json,
     ModeName,
     WorldName,
-    announce,
     chosen,
     context_of,
     say,
@@ -31,41 +29,17 @@ from redhanded.commands.options import (
     stdout,
     world_named,
 )
+from redhanded.commands.target import Target, own_target, world_target
 from redhanded.detectors import load_bundle
 from redhanded.errors import RedhandedError
-from redhanded.experiments.context import Context
-from redhanded.experiments.datasets import as_tensor
-from redhanded.experiments.metrics import accuracy
-from redhanded.experiments.run import run_cells
+from redhanded.experiments.attacks import ATTACKS
+from redhanded.experiments.cells.extract import surrogates
+from redhanded.experiments.characterise import Characteriser
 from redhanded.experiments.steal import Loot, steal
-from redhanded.experiments.world import ATTACKS, World, balanced_seeds
 from redhanded.guard import Guard
-from redhanded.lab.data.seeds import draw_seeds
-from redhanded.lab.imagefolder import ImageFolder, read_images
-from redhanded.lab.remote import oracle_from
 from redhanded.lab.sybil import SybilClient
 from redhanded.lab.training import predict
-from redhanded.lab.types import Fidelity, Images, Oracle
-from redhanded.lab.victim import HardLabels, as_numpy
-
-
-@dataclass(frozen=True)
-class _Target:
-    """What is attacked, from what, and what the clone is scored on."""
-
-    oracle: Oracle
-    seeds: Images
-    classes: int
-    test: Images | None
-    labels: torch.Tensor | None
-    """Test labels, or the victim's answers where there are none."""
-    victim: nn.Module | None
-
-    def score(self, clone: nn.Module) -> float:
-        """Extraction accuracy; NaN without test images."""
-        if self.test is None or self.labels is None:
-            return float("nan")
-        return accuracy(clone, self.test, self.labels)
+from redhanded.lab.victim import as_numpy
 
 
 def attack(
@@ -96,6 +70,13 @@ def attack(
         str,
         typer.Option(help="corrected, or released: as the code behind the paper does it, seeds unbalanced."),
     ] = "corrected",
+    initial: Annotated[
+        str | None,
+        typer.Option(
+            help="What surrogates start from: random, public (trained on a public set first) or imagenet "
+            "(VGG16-BN, downloaded); default: the world's."
+        ),
+    ] = None,
     seed: Annotated[int, typer.Option(help="Seed of everything random.")] = 0,
     out: Annotated[
         Path | None,
@@ -114,98 +95,63 @@ def attack(
     settled, faithful = chosen(MODES, mode, "mode"), chosen(FIDELITIES, fidelity, "fidelity")
     folder = out or Path("runs") / f"attack-{name}"
     context = context_of(Path("runs") / chosen_world.name, artefacts, device, show)
-    sized = chosen(ATTACKS, name, "attack")
+    chosen(ATTACKS, name, "attack")
+    name = name.lower()
     budget = chosen_world.budget if budget is None else budget
+    if budget < 1:
+        raise RedhandedError(f"budget: {budget} is not a number of queries above 0")
     n_seed = (budget if name == "random" else chosen_world.n_seed_large) if n_seed is None else n_seed
-    if not 0 < n_seed <= budget:
-        raise RedhandedError(f"n-seed: {n_seed} seeds do not fit a budget of {budget} queries")
-    attack_value = sized(chosen_world, budget, faithful)
+    cell = chosen_world.extract(name, n_seed, seed, budget=budget, fidelity=faithful)
+    if initial is not None:
+        cell = replace(cell, initial=chosen_world.initial_named(initial.lower()))
     if order is not None:
-        attack_value = replace(attack_value, order=chosen(ORDERS, order, "order"))
+        cell = replace(cell, attack=replace(cell.attack, order=chosen(ORDERS, order, "order")))  # type: ignore[type-var]
+    if cell.attack.starts_from == "seeds" and not 0 < n_seed <= budget:
+        raise RedhandedError(f"n-seed: {n_seed} seeds do not fit a budget of {budget} queries")
     detector = None if guard is None else load_bundle(guard)
     if oracle is None:
-        target = _world_target(chosen_world, context, n_seed, seed, faithful)
+        target = world_target(cell, context)
     else:
-        target = _own_target(oracle, images, classes, test, rate, n_seed, seed, context.device)
+        target = own_target(cell, oracle, images, classes, test, rate, n_seed, seed, context)
     client = None
     asked = target.oracle
     if detector is not None:
         client = SybilClient(Guard(as_numpy(target.oracle, context.device), detector, mode=settled))
         asked = client
+    generator = torch.Generator().manual_seed(seed)
+    weights = None if cell.initial is None else cell.initial.load(context)
+    watch = Characteriser(target.victim, budget)
     with context.reporter(f"{name}: queries") as progress:
         loot = steal(
-            attack_value,
+            cell.attack,
             asked,
             target.seeds,
-            chosen_world.surrogate,
-            target.classes,
-            torch.Generator().manual_seed(seed),
+            surrogates(cell.surrogate, target.classes, weights, generator, context.device),
+            generator,
             score=target.score,
             progress=progress,
+            watch=watch,
+            **target.further,
         )
-    record = _record(name, loot, client, target) | {
-        "world": chosen_world.name if oracle is None else "own target",
-        "n_seed": n_seed,
-        "budget": budget,
-        "order": attack_value.order,
-        "fidelity": faithful,
-        "seed": seed,
-    }
+    record = (
+        _record(name, loot, client, target)
+        | watch.traits()
+        | {
+            "world": chosen_world.name if oracle is None else "own target",
+            "n_seed": n_seed,
+            "budget": budget,
+            "order": cell.attack.order,
+            "fidelity": faithful,
+            "initial": "random" if cell.initial is None else cell.initial.name,
+            "seed": seed,
+        }
+    )
     _keep(folder, loot, record)
     say(stdout(), [_table(record)], record, as_json=as_json)
     show.print(f"Query log, clone and record: {folder}", highlight=False, markup=False)
 
 
-def _world_target(world: World, context: Context, n_seed: int, seed: int, fidelity: Fidelity) -> _Target:
-    victim_cell = world.train_victim()
-    run_cells([victim_cell], context, artefacts=True, started=announce(stderr()))
-    victim, data = victim_cell.load(context), world.query_set.load()
-    balanced = balanced_seeds(world.query_set, n_seed, fidelity)
-    places = draw_seeds(data.labels, n_seed, seed, balanced=balanced, classes=len(data.classes))
-    test = world.test.load()
-    return _Target(
-        HardLabels(victim),
-        as_tensor(data.images[places], context.device),
-        int(context.record(victim_cell)["classes"]),
-        as_tensor(test.images, context.device),
-        torch.from_numpy(test.labels).to(context.device),
-        victim,
-    )
-
-
-def _own_target(
-    spec: str,
-    images: Path | None,
-    classes: int | None,
-    test: Path | None,
-    rate: float | None,
-    n_seed: int,
-    seed: int,
-    device: torch.device,
-) -> _Target:
-    if images is None or classes is None:
-        raise RedhandedError("oracle: a target of your own needs --images DIR and --classes N as well")
-    found = read_images(images)
-    if len(found.images) < n_seed:
-        raise RedhandedError(
-            f"n-seed: {n_seed} seeds cannot be drawn from the {len(found.images)} images in {images}; "
-            "give more images or a smaller --n-seed"
-        )
-    places = np.random.default_rng([seed, n_seed]).permutation(len(found.images))[:n_seed]
-    held: ImageFolder | None = None if test is None else read_images(test)
-    if held is not None and held.labels is None:
-        raise RedhandedError(f"test: {test} has no subfolder per class; sort its images by class")
-    return _Target(
-        oracle_from(spec, classes, rate=rate),
-        torch.from_numpy(found.images[places]).to(device),
-        classes,
-        None if held is None else torch.from_numpy(held.images).to(device),
-        None if held is None or held.labels is None else torch.from_numpy(held.labels).to(device),
-        None,
-    )
-
-
-def _record(name: str, loot: Loot, client: SybilClient | None, target: _Target) -> dict[str, Any]:
+def _record(name: str, loot: Loot, client: SybilClient | None, target: Target) -> dict[str, Any]:
     found = loot.round_scores[-1]
     record: dict[str, Any] = {
         "kind": "extraction",

@@ -1,94 +1,40 @@
-"""The report's four figures: matplotlib's object interface, no pyplot, no display.
+"""The report's four figures."""
 
-Colours are chosen to be told apart by colour-blind readers (after Okabe and Ito) and to stand out on white
-and on black; line style and marker repeat what colour says.
-"""
-
-import base64
-import html
-import io
-import re
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from itertools import cycle
-from pathlib import Path
 from typing import Any, Literal
 
-import matplotlib as mpl
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator
-from PIL import Image
 
+from redhanded.experiments.style import (
+    DPI,
+    HONEST_GREY,
+    INK,
+    LOOKS,
+    MUTED,
+    WIDTH,
+    finish,
+    nothing,
+    plain_number,
+    plot,
+    styled,
+    thousands,
+)
 from redhanded.experiments.view import FlaggedPair, Stream, View
 from redhanded.types import Float64, UInt8
 
-__all__ = [
-    "accuracy_over_queries",
-    "distance_histogram",
-    "flagged_pairs",
-    "flags_over_queries",
-    "inline_png",
-    "inline_svg",
-    "save_png",
-]
-
-WIDTH = 7.0
-"""Inches; text stays readable at 100 dots an inch, the 700 pixels of a README's column."""
-DPI = 144
-PNG_BYTES = 110_000
-"""Above this a picture is reduced to 256 colours."""
-INK, MUTED, LINE, HONEST_GREY = "#1b1f24", "#59636e", "#d5dae0", "#818b96"
-THEMED = {INK: "currentColor", MUTED: "var(--muted)", LINE: "var(--line)"}
-"""In a page these follow the page's own light or dark colours."""
-LOOKS = (
-    ("#2a7fc1", "-", "o"),
-    ("#d55e00", "--", "s"),
-    ("#009e73", "-.", "^"),
-    ("#b0609f", ":", "D"),
-    ("#b08900", (0, (5, 1, 1, 1, 1, 1)), "v"),
-)
 SHOWN_PAIRS = 6
 """Pairs shown of each stream."""
-STYLE: Any = {
-    "font.family": "sans-serif",
-    "font.sans-serif": ["DejaVu Sans", "Verdana", "Arial", "sans-serif"],
-    "font.size": 9.5,
-    "text.color": INK,
-    "text.parse_math": False,
-    "axes.edgecolor": MUTED,
-    "axes.labelcolor": INK,
-    "axes.linewidth": 0.8,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.grid": True,
-    "axes.axisbelow": True,
-    "grid.color": LINE,
-    "grid.linewidth": 0.7,
-    "xtick.color": MUTED,
-    "ytick.color": MUTED,
-    "xtick.labelcolor": INK,
-    "ytick.labelcolor": INK,
-    "legend.frameon": False,
-    "legend.handlelength": 2.6,
-    "lines.linewidth": 1.8,
-    "svg.fonttype": "none",
-    "svg.hashsalt": "redhanded",
-}
-
-
-@contextmanager
-def _styled() -> Iterator[None]:
-    with mpl.rc_context(STYLE):
-        yield
 
 
 def accuracy_over_queries(view: View) -> Figure:
     """Extraction accuracy of each clone against queries sent; the victim's own accuracy is the ceiling."""
-    with _styled():
-        figure, axes = _plot(3.5)
+    with styled():
+        figure, axes = plot(3.5)
         for stream, (colour, dashes, marker) in zip(view.attacks, cycle(LOOKS), strict=False):
             if not stream.accuracy:
                 continue
@@ -96,7 +42,7 @@ def accuracy_over_queries(view: View) -> Figure:
             label = f"{stream.name}: {accuracy[-1]:.1%} after {queries[-1]:,.0f} queries"
             axes.plot(queries, 100 * accuracy, color=colour, ls=dashes, marker=marker, ms=5, label=label)
         if not axes.lines:
-            return _nothing(axes, "No clone was measured along the way.")
+            return nothing(axes, "No clone was measured along the way.")
         axes.axhline(100 * view.victim_accuracy, color=MUTED, lw=1.2, ls=(0, (2, 2)))
         axes.annotate(
             f"the victim itself: {view.victim_accuracy:.1%}",
@@ -110,13 +56,13 @@ def accuracy_over_queries(view: View) -> Figure:
         )
         axes.set(xlabel="queries sent", ylabel="extraction accuracy (%)", ylim=(0, 104))
         axes.set_xlim(left=0)
-        return _finish(figure, axes)
+        return finish(figure, axes)
 
 
 def flags_over_queries(view: View) -> Figure:
     """Cumulative flags of each stream against queries, each ban as a tick on the line."""
-    with _styled():
-        figure, axes = _plot(3.7)
+    with styled():
+        figure, axes = plot(3.7)
         for stream, colour, dashes, _ in _looks(view):
             n = len(stream.counts)
             total = np.concatenate([[0], np.cumsum(stream.counts)])
@@ -129,26 +75,26 @@ def flags_over_queries(view: View) -> Figure:
                 stream.bans + 1, total[stream.bans + 1], color=colour, ls="none", marker="|", ms=11, mew=1.6
             )
         if not axes.lines:
-            return _nothing(axes, "No stream was watched.")
+            return nothing(axes, "No stream was watched.")
         axes.set(xlabel="queries sent", ylabel="flags so far")
         axes.set_xlim(left=0)
         axes.set_ylim(0, max(axes.get_ylim()[1], 5))
         axes.yaxis.set_major_locator(MaxNLocator(integer=True))
-        axes.yaxis.set_major_formatter(FuncFormatter(_thousands))
+        axes.yaxis.set_major_formatter(FuncFormatter(thousands))
         tick = Line2D(
             [], [], color=INK, ls="none", marker="|", ms=11, mew=1.6, label="a ban: the account is closed"
         )
-        return _finish(figure, axes, tick)
+        return finish(figure, axes, tick)
 
 
 def distance_histogram(view: View) -> Figure:
     """How near each query comes to an earlier one of its account; left of delta it is flagged."""
-    with _styled():
-        figure, axes = _plot(3.7)
+    with styled():
+        figure, axes = plot(3.7)
         finite = [stream.nearest[np.isfinite(stream.nearest)] for stream in view.streams]
         seen = np.concatenate([*finite, np.empty(0)])
         if not (seen > 0).any():
-            return _nothing(axes, "No query came near an earlier one of its account.")
+            return nothing(axes, "No query came near an earlier one of its account.")
         bins = _bins(seen[seen > 0], view.delta)
         low, high = bins[0], bins[-1]
         for stream, colour, dashes, honest in _looks(view):
@@ -161,7 +107,7 @@ def distance_histogram(view: View) -> Figure:
             )
         axes.set_xscale("log")
         axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if high < 200 * low else (1,)))
-        axes.xaxis.set_major_formatter(FuncFormatter(_plain_number))
+        axes.xaxis.set_major_formatter(FuncFormatter(plain_number))
         axes.xaxis.set_minor_formatter(FuncFormatter(lambda _value, _place: ""))
         if view.delta > 0:
             axes.axvline(view.delta, color=INK, lw=1.3, ls=(0, (4, 2)))
@@ -181,16 +127,16 @@ def distance_histogram(view: View) -> Figure:
             ylabel="share of the stream (%)",
         )
         axes.set_ylim(bottom=0, top=axes.get_ylim()[1] * 1.1)
-        return _finish(figure, axes)
+        return finish(figure, axes)
 
 
 def flagged_pairs(view: View) -> Figure:
     """Strips of flagged queries over what gave them away, with their amplified difference."""
     streams = [stream for stream in view.streams if stream.pairs]
-    with _styled():
+    with styled():
         if not streams:
-            figure, axes = _plot(0.6)
-            return _nothing(axes, "No flagged pair to show.")
+            figure, axes = plot(0.6)
+            return nothing(axes, "No flagged pair to show.")
         shown = [stream.pairs[:SHOWN_PAIRS] for stream in streams]
         figure = Figure(figsize=(WIDTH, 3.35 * len(streams)), dpi=DPI)
         strips = figure.subfigures(len(streams), 1, squeeze=False)[:, 0]
@@ -224,79 +170,6 @@ def flagged_pairs(view: View) -> Figure:
         return figure
 
 
-def save_png(figure: Figure, path: Path) -> None:
-    """Write `figure` as a PNG of about 1,000 pixels' width; equal figures give equal bytes."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(_png(figure))
-
-
-def inline_png(figure: Figure, alt: str) -> str:
-    """Return an `<img>` that carries the picture itself."""
-    data = base64.b64encode(_png(figure)).decode("ascii")
-    return f'<img alt="{html.escape(alt)}" src="data:image/png;base64,{data}">'
-
-
-def inline_svg(figure: Figure, alt: str, prefix: str) -> str:
-    """Return an `<svg>` element for an HTML page whose colours it takes; `prefix` keeps its ids apart."""
-    buffer = io.StringIO()
-    with _styled():
-        figure.patch.set_alpha(0)
-        for axes in figure.axes:
-            axes.patch.set_alpha(0)
-        figure.savefig(buffer, format="svg", metadata={"Date": None})
-    text = buffer.getvalue()
-    text = text[text.index("<svg") :]
-    text = re.sub(r"<metadata>.*?</metadata>", "", text, flags=re.DOTALL)
-    # HTML needs no namespaces: what is left of the text loads nothing from anywhere
-    text = re.sub(r'\sxmlns(:\w+)?="[^"]*"', "", text)
-    text = re.sub(r'\bid="', f'id="{prefix}-', text)
-    text = re.sub(r'href="#', f'href="#{prefix}-', text)
-    text = text.replace("url(#", f"url(#{prefix}-")
-    for colour, themed in THEMED.items():
-        text = text.replace(colour, themed)
-    text = re.sub(r'(<svg[^>]*?) width="[^"]*"', r"\1", text, count=1)
-    text = re.sub(r'(<svg[^>]*?) height="[^"]*"', r"\1", text, count=1)
-    return text.replace("<svg", f'<svg role="img" aria-label="{html.escape(alt)}"', 1).strip()
-
-
-def _png(figure: Figure) -> bytes:
-    raw, small = io.BytesIO(), io.BytesIO()
-    with _styled():
-        figure.savefig(raw, format="png", metadata={"Software": None})
-    image = Image.open(raw).convert("RGB")
-    image.save(small, "PNG", optimize=True)
-    if small.tell() > PNG_BYTES:
-        # a palette costs the thumbnails' smooth shades, so only where many pairs of noisy images ask for it
-        small = io.BytesIO()
-        image.quantize(256).save(small, "PNG", optimize=True)
-    return small.getvalue()
-
-
-def _plot(height: float) -> tuple[Figure, Axes]:
-    figure = Figure(figsize=(WIDTH, height), dpi=DPI, layout="constrained")
-    return figure, figure.add_subplot()
-
-
-def _finish(figure: Figure, axes: Axes, *extra: Line2D) -> Figure:
-    if axes.get_xscale() == "linear":
-        axes.xaxis.set_major_formatter(FuncFormatter(_thousands))
-    handles, _ = axes.get_legend_handles_labels()
-    figure.legend(
-        handles=[*handles, *extra], loc="outside upper left", ncols=2, columnspacing=1.6, borderaxespad=0.2
-    )
-    return figure
-
-
-def _nothing(axes: Axes, why: str) -> Figure:
-    axes.clear()
-    axes.set_axis_off()
-    axes.text(0, 0.5, why, ha="left", va="center", color=MUTED, transform=axes.transAxes)
-    figure = axes.get_figure(root=True)
-    assert figure is not None
-    figure.set_figheight(0.6)
-    return figure
-
-
 def _looks(view: View) -> Iterator[tuple[Stream, str, Any, bool]]:
     """Attacks in colour, then the honest stream in grey."""
     for stream, (colour, dashes, _) in zip(view.attacks, cycle(LOOKS), strict=False):
@@ -307,14 +180,6 @@ def _looks(view: View) -> Iterator[tuple[Stream, str, Any, bool]]:
 
 def _many(number: int, noun: str) -> str:
     return f"{number:,} {noun}{'' if number == 1 else 's'}"
-
-
-def _plain_number(value: float, _place: int) -> str:
-    return f"{value:g}"
-
-
-def _thousands(value: float, _place: int) -> str:
-    return f"{value:,.0f}"
 
 
 def _bins(seen: Float64[np.ndarray, " k"], delta: float, number: int = 48) -> Float64[np.ndarray, " b"]:

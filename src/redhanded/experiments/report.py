@@ -10,7 +10,7 @@ from rich import box
 from rich.table import Table
 from rich.text import Text
 
-from redhanded.experiments import figures
+from redhanded.experiments import figures, style
 from redhanded.experiments.view import BenignRow, Row, View
 
 __all__ = ["benign_table", "result_table", "write_pictures", "write_report"]
@@ -94,7 +94,7 @@ def write_pictures(directory: Path, view: View) -> list[Path]:
     paths = []
     for name, draw in PICTURES.items():
         paths.append(directory / f"{name}.png")
-        figures.save_png(draw(view), paths[-1])
+        style.save_png(draw(view), paths[-1])
     return paths
 
 
@@ -326,7 +326,7 @@ def _section(heading: str, how_to_read: str, body: str) -> str:
 
 
 def _figure(view: View, name: str, alt: str) -> str:
-    return f"<figure>{figures.inline_svg(PICTURES[name](view), alt, name)}</figure>"
+    return f"<figure>{style.inline_svg(PICTURES[name](view), alt, name)}</figure>"
 
 
 def _definitions(pairs: Iterable[tuple[str, str]]) -> str:

@@ -2,14 +2,14 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import nn
 
 from redhanded.experiments.querylog import QueryLog
-from redhanded.lab.models import Architecture, build
 from redhanded.lab.training import Progress
-from redhanded.lab.types import Attack, Images, Oracle
+from redhanded.lab.types import Attack, Images, NewModel, Oracle, Round
 from redhanded.lab.victim import Budgeted
 
 
@@ -21,33 +21,40 @@ class Loot:
     log: QueryLog
     queries: int
     round_queries: tuple[int, ...]
-    """Queries sent up to the end of each round."""
+    """Queries sent up to the end of each round that was scored."""
     round_scores: tuple[float, ...]
-    """The caller's score of each round's surrogate."""
+    """The caller's score of its surrogate."""
 
 
 def steal(
     attack: Attack,
     oracle: Oracle,
     seeds: Images,
-    architecture: Architecture,
-    classes: int,
+    new_surrogate: NewModel,
     generator: torch.Generator,
     *,
     score: Callable[[nn.Module], float],
     progress: Progress,
+    watch: Callable[[Round], None] = lambda part: None,  # noqa: ARG005 - looks away
+    **further: Any,
 ) -> Loot:
-    """Run `attack` on seeds [n, 3, h, w] within its budget; `score` is asked after every round."""
+    """Run `attack` within its budget; every round is shown to `watch`, `further` is handed to the attack.
+
+    `score` is asked at the first round, then every fiftieth of the budget (the rounds of a data-free attack
+    are many and small), and at the end.
+    """
     counted = Budgeted(oracle, attack.budget)
-    rounds, scores, sent = [], [], []
-    for part in attack.run(
-        counted,
-        seeds,
-        new_surrogate=lambda: build(architecture, classes, generator, seeds.device),
-        generator=generator,
-    ):
+    rounds: list[Round] = []
+    scores: list[float] = []
+    scored: list[int] = []
+    for part in attack.run(counted, seeds, new_surrogate=new_surrogate, generator=generator, **further):
         rounds.append(part)
-        scores.append(score(part.surrogate))
-        sent.append(counted.queries)
+        watch(part)
+        if not scored or counted.queries - scored[-1] >= max(1, attack.budget // 50):
+            scores.append(score(part.surrogate))
+            scored.append(counted.queries)
         progress(counted.queries, attack.budget)
-    return Loot(rounds[-1].surrogate, QueryLog.of(rounds), counted.queries, tuple(sent), tuple(scores))
+    if scored[-1] < counted.queries:
+        scores.append(score(rounds[-1].surrogate))
+        scored.append(counted.queries)
+    return Loot(rounds[-1].surrogate, QueryLog.of(rounds), counted.queries, tuple(scored), tuple(scores))

@@ -1,11 +1,21 @@
 """Worlds: they alone hold data sets, architectures, budgets and epochs; the tables are the same in each."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from redhanded.experiments.cells import Calibrate, Extract, Honest, TrainEncoder, TrainVictim
+from redhanded.errors import RedhandedError
+from redhanded.experiments.attacks import ATTACKS, Scale
+from redhanded.experiments.cells import (
+    Calibrate,
+    Extract,
+    Honest,
+    ImagenetWeights,
+    PublicWeights,
+    TrainEncoder,
+    TrainVictim,
+)
 from redhanded.experiments.datasets import Archived, Composed, Data
-from redhanded.lab.attacks import Jba, RandomSampling, jb_top3, jba_pgd
+from redhanded.lab.attacks import ActiveThief, Dfme, KnockoffNets, Tramer
 from redhanded.lab.encoders import Contrastive
 from redhanded.lab.encoders.similarity import Loss
 from redhanded.lab.models import Architecture, ConvNet, Vgg16Bn
@@ -24,8 +34,7 @@ class World:
     victim: Architecture
     victim_training: Training
     surrogate: Architecture
-    round_training: Training
-    final_training: Training
+    scale: Scale
     encoder: Contrastive
     tuning: tuple[Data, ...]
     """Benign images that tune δ."""
@@ -35,10 +44,17 @@ class World:
     """Other benign streams, by name; the paper also sends what tuned δ."""
     query_set: Data
     """Where the thief's seeds come from by default."""
+    pool: Data
+    """Natural images that active-learning attacks choose from."""
     budget: int
     n_seed_small: int
     n_seed_large: int
     """The paper's 500 and 5,000 of 50,000."""
+    initial: ImagenetWeights | PublicWeights | None = None
+    """What surrogates start from by default."""
+    public: Data | None = None
+    """The public set that `public` weights are trained on."""
+    public_training: Training = Training(epochs=30, crop_flip=True, lr=0.05, schedule="linear")
     seeds: tuple[int, ...] = (0, 1, 2)
 
     def train_victim(self) -> TrainVictim:
@@ -78,17 +94,34 @@ class World:
         fidelity: Fidelity = "corrected",
     ) -> Extract:
         """Steal the victim by an attack of `ATTACKS`; see `balanced_seeds` for how seeds are drawn."""
-        attack = ATTACKS[name](self, self.budget if budget is None else budget, fidelity)
+        attack = ATTACKS[name](self.scale, self.budget if budget is None else budget, fidelity)
+        n_seed = n_seed if attack.starts_from == "seeds" else 0
         return Extract(
             self.train_victim(),
             attack,
             name,
-            self.query_set,
+            self.pool if attack.starts_from == "pool" else self.query_set,
             n_seed,
             self.surrogate,
             seed,
             balanced=balanced_seeds(self.query_set, n_seed, fidelity),
             fidelity=fidelity,
+            initial=self.initial,
+        )
+
+    def initial_named(self, name: str) -> ImagenetWeights | PublicWeights | None:
+        """Return what surrogates start from: "random", "imagenet" or "public".
+
+        Raises `RedhandedError` where the world has no such weights.
+        """
+        if name == "random":
+            return None
+        if name == "imagenet" and isinstance(self.surrogate, Vgg16Bn):
+            return ImagenetWeights(self.surrogate)
+        if name == "public" and self.public is not None:
+            return PublicWeights(self.name, self.public, self.surrogate, self.public_training)
+        raise RedhandedError(
+            f"initial: the {self.name} world has no {name!r} weights; choose another, or another world"
         )
 
 
@@ -97,28 +130,18 @@ def balanced_seeds(query_set: Data, n_seed: int, fidelity: Fidelity) -> bool:
     return fidelity == "corrected" or (query_set.name == "cifar10" and n_seed == 500)
 
 
-def _random(world: World, budget: int, fidelity: Fidelity) -> RandomSampling:
-    del fidelity  # only its seeds differ
-    return RandomSampling(budget, training=world.final_training)
-
-
-def _jb_top3(world: World, budget: int, fidelity: Fidelity) -> Jba:
-    return jb_top3(
-        budget, fidelity=fidelity, round_training=world.round_training, final_training=world.final_training
+def _scale(round_training: Training, final_training: Training, data_free: Dfme) -> Scale:
+    """Templates for a CPU: every thief trains as the Jacobian-based ones do."""
+    return Scale(
+        round_training,
+        final_training,
+        data_free,
+        Tramer(round_training=round_training, final_training=final_training),
+        KnockoffNets(
+            batch=32, online_training=replace(round_training, epochs=1), final_training=final_training
+        ),
+        ActiveThief("uncertainty", rounds=5, round_training=round_training, final_training=final_training),
     )
-
-
-def _jba_pgd(world: World, budget: int, fidelity: Fidelity) -> Jba:
-    del fidelity  # Foolbox's defaults are the reference; only its seeds differ
-    return jba_pgd(budget, round_training=world.round_training, final_training=world.final_training)
-
-
-ATTACKS: Mapping[str, Callable[[World, int, Fidelity], Jba | RandomSampling]] = {
-    "random": _random,
-    "jb-top3": _jb_top3,
-    "jba-pgd": _jba_pgd,
-}
-"""The attacks by the names that arrive from outside, at the size of a world and a budget."""
 
 
 def demo() -> World:
@@ -131,8 +154,11 @@ def demo() -> World:
         victim=ConvNet(((16,), (32, 32), (64, 64), (128,))),
         victim_training=Training(epochs=5, batch=64, lr=0.05, schedule="linear"),
         surrogate=ConvNet(((16,), (32,), (64,), (64,))),
-        round_training=Training(epochs=6, batch=32, lr=0.05, schedule="linear"),
-        final_training=Training(epochs=20, batch=32, lr=0.05, schedule="linear"),
+        scale=_scale(
+            Training(epochs=6, batch=32, lr=0.05, schedule="linear"),
+            Training(epochs=20, batch=32, lr=0.05, schedule="linear"),
+            Dfme(batch=64, n_student=5),
+        ),
         encoder=Contrastive(
             pretraining=Training(epochs=3, optimiser="adam", lr=1e-3, weight_decay=0.0, schedule="linear"),
             contrastive=Training(
@@ -145,6 +171,8 @@ def demo() -> World:
             name: (Composed(name, "test", 10_000),) for name in ("other-digits", "grey-digits", "photos")
         },
         query_set=Composed("digits", "thief", 5_000),
+        pool=Composed("digits", "thief", 5_000),
+        public=Composed("other-digits", "thief", 5_000),
         budget=2_400,
         n_seed_small=100,
         n_seed_large=400,
@@ -161,8 +189,11 @@ def small() -> World:
         victim=ConvNet(((32,), (64, 64), (128, 128), (256,))),
         victim_training=Training(epochs=8, batch=128, lr=0.1, schedule="linear", crop_flip=True),
         surrogate=ConvNet(((16,), (32, 32), (64, 64), (128,))),
-        round_training=Training(epochs=20, batch=32, lr=0.05, schedule="linear"),
-        final_training=Training(epochs=40, batch=32, lr=0.05, schedule="linear"),
+        scale=_scale(
+            Training(epochs=20, batch=32, lr=0.05, schedule="linear"),
+            Training(epochs=40, batch=32, lr=0.05, schedule="linear"),
+            Dfme(batch=64, n_student=5),
+        ),
         encoder=Contrastive(
             pretraining=Training(epochs=6, optimiser="adam", lr=1e-3, weight_decay=0.0, schedule="linear"),
             contrastive=Training(
@@ -176,6 +207,8 @@ def small() -> World:
             "tinyimagenet": (Archived("tinyimagenet", "train"),),
         },
         query_set=Archived("cifar10", "train"),
+        pool=Archived("cifar100", "train"),
+        public=Archived("tinyimagenet", "train", 20_000),
         budget=2_500,
         n_seed_small=25,
         n_seed_large=250,
@@ -197,8 +230,14 @@ def paper() -> World:
         victim=Vgg16Bn(),
         victim_training=Training(epochs=100, batch=64, lr=0.1, momentum=0.5, crop_flip=True),
         surrogate=Vgg16Bn(),
-        round_training=Training(epochs=20),
-        final_training=Training(epochs=100),
+        scale=Scale(
+            Training(epochs=20),
+            Training(epochs=100),
+            Dfme(),
+            Tramer(),
+            KnockoffNets(),
+            ActiveThief("uncertainty"),
+        ),
         encoder=Contrastive(),
         tuning=(Archived("cifar10", "train"), Archived("cifar10", "test"), Archived("cinic10_like", "train")),
         honest=(Archived("cifar100", "train"),),
@@ -209,6 +248,8 @@ def paper() -> World:
             "imagenet1k": (Archived("imagenet1k", "train"),),
         },
         query_set=Archived("cifar10", "train"),
+        pool=Archived("tinyimagenet", "train"),
+        public=Archived("tinyimagenet", "train"),
         budget=50_000,
         n_seed_small=500,
         n_seed_large=5_000,

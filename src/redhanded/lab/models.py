@@ -3,7 +3,8 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
+from itertools import pairwise
+from typing import Literal, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor, nn
@@ -157,3 +158,59 @@ def build(
     """Return an untrained model whose weights depend on `generator` alone."""
     with seeded(generator):
         return architecture.build(outputs).to(device)
+
+
+@dataclass(frozen=True)
+class ResNet8x:
+    """ResNet for 32x32 images that halves them thrice: DFME's victim (34 layers) and student (34, or 18)."""
+
+    depth: Literal[18, 34] = 34
+
+    def build(self, outputs: int) -> nn.Module:
+        """Return the untrained network."""
+        blocks = {18: (2, 2, 2, 2), 34: (3, 4, 6, 3)}[self.depth]
+        layers: list[nn.Module] = [Normalise(), *_conv_bn(3, 64)]
+        inputs = 64
+        for number, width, stride in zip(blocks, (64, 128, 256, 512), (1, 2, 2, 2), strict=True):
+            for place in range(number):
+                layers.append(_Residual(inputs, width, stride if place == 0 else 1))
+                inputs = width
+        layers += [nn.AvgPool2d(4), nn.Flatten(), nn.Linear(512, outputs)]
+        return nn.Sequential(*layers).to(memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
+
+
+class _Residual(nn.Module):
+    """Two 3x3 convolutions beside a shortcut, which is a 1x1 convolution where the shape changes."""
+
+    def __init__(self, inputs: int, outputs: int, stride: int) -> None:
+        super().__init__()
+        self.main = nn.Sequential(
+            nn.Conv2d(inputs, outputs, 3, stride, padding=1, bias=False),
+            nn.BatchNorm2d(outputs),
+            nn.ReLU(inplace=True),
+            nn.Conv2d(outputs, outputs, 3, padding=1, bias=False),
+            nn.BatchNorm2d(outputs),
+        )
+        self.shortcut: nn.Module = nn.Identity()
+        if stride != 1 or inputs != outputs:
+            self.shortcut = nn.Sequential(
+                nn.Conv2d(inputs, outputs, 1, stride, bias=False), nn.BatchNorm2d(outputs)
+            )
+
+    def forward(self, images: Tensor) -> Tensor:
+        return torch.relu(self.main(images) + self.shortcut(images))
+
+
+@dataclass(frozen=True)
+class Dense:
+    """Fully connected layers with ReLU between them: the shallow networks of Tramèr et al. (§III-B)."""
+
+    hidden: tuple[int, ...] = (32,)
+
+    def build(self, outputs: int) -> nn.Module:
+        """Return the untrained network."""
+        widths = (3 * 32 * 32, *self.hidden)
+        layers: list[nn.Module] = [Normalise(), nn.Flatten()]
+        for inputs, width in pairwise(widths):
+            layers += [nn.Linear(inputs, width), nn.ReLU(inplace=True)]
+        return nn.Sequential(*layers, nn.Linear(widths[-1], outputs))

@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 from rich.console import Console
 
-from redhanded.experiments import figures
+from redhanded.experiments import figures, style
 from redhanded.experiments.report import benign_table, result_table, write_pictures, write_report
 from redhanded.experiments.view import HONEST, BenignRow, EncoderRow, FlaggedPair, Row, Stream, View
 
@@ -197,7 +197,7 @@ def test_nothing_is_taken_for_markup(tmp_path, view):
 def test_a_stream_of_50000_queries_stays_a_small_drawing(view):
     counts = np.ones(50_000, np.int64)
     long = Stream("JB-top3", counts, np.arange(49, 50_000, 50), np.full(50_000, 0.1))
-    drawing = figures.inline_svg(
+    drawing = style.inline_svg(
         figures.flags_over_queries(replace(view, streams=(long,))), "many bans", "flags"
     )
     assert len(drawing) < 400_000
@@ -260,8 +260,8 @@ def test_pictures_are_small_and_repeat(tmp_path, view):
         with Image.open(one) as image:
             assert image.width == pytest.approx(1008, abs=2)
     figure = figures.flags_over_queries(view)
-    assert 'alt="a &lt; b"' in figures.inline_png(figure, "a < b")
-    assert figures.inline_svg(figure, "a", "f") == figures.inline_svg(figure, "a", "f")
+    assert 'alt="a &lt; b"' in style.inline_png(figure, "a < b")
+    assert style.inline_svg(figure, "a", "f") == style.inline_svg(figure, "a", "f")
 
 
 def shown(table, width):

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from redhanded.lab.training import Training, train_classifier
-from redhanded.lab.types import Adaptation, Images, Kind, Oracle, Outputs, Round
+from redhanded.lab.types import Adaptation, Images, Kind, Oracle, Outputs, Round, as_is
 from redhanded.types import Int
 
 
@@ -75,7 +75,7 @@ class Transfer:
         self, crafted: Images, parents: Int[Tensor, " n"], targets: Int[Tensor, " n"], kind: Kind
     ) -> Exchange:
         """Adapt, cut to the budget, query, and remember the answers."""
-        keep, sent = self._adapt(crafted, kind)
+        keep, sent = self._adapt(crafted, kind) if len(crafted) else as_is(crafted, kind)
         keep = keep.cpu()
         crafted, parents, targets = crafted[keep.to(crafted.device)], parents[keep], targets[keep]
         crafted, sent, parents, targets = (part[: self.left] for part in (crafted, sent, parents, targets))

@@ -1,0 +1,66 @@
+"""`redhanded figures`."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from matplotlib.figure import Figure
+
+from redhanded.commands.options import stderr
+from redhanded.errors import RedhandedError
+from redhanded.experiments.query_figures import (
+    confidence_histograms,
+    confidence_over_queries,
+    crossed_samples,
+)
+from redhanded.experiments.style import save_png, save_svg
+
+OF_THE_PAPER = ("jb-top3", "jba-pgd", "jba-cw", "jba-bs")
+"""The attacks that its figures show; others are drawn apart, so that lines stay few."""
+
+
+def figures(
+    records: Annotated[Path, typer.Argument(help="Folder of records, such as results/small.")],
+    out: Annotated[Path, typer.Option(help="Folder for the pictures.")] = Path("runs/figures"),
+) -> None:
+    """Draw what queries look like (the paper's Figures 2, 3, 5 and 6) from extraction records.
+
+    Writes a PNG and an SVG for each figure: crossed samples over iterations, and histograms of predicted
+    confidence on surrogate and victim, a set for each world and number of seeds.
+    """
+    found = [record for record in _read(records) if record.get("kind") == "extraction"]
+    if not found:
+        raise RedhandedError(
+            f"records: {records} holds no extraction records; make some with `redhanded run`"
+        )
+    for name, figure in _drawn(found):
+        save_png(figure, out / f"{name}.png")
+        save_svg(figure, out / f"{name}.svg")
+        stderr().print(f"Drew {out / name}.png and .svg", highlight=False, markup=False)
+
+
+def _read(folder: Path) -> Iterator[dict[str, Any]]:
+    for path in sorted(folder.glob("*.json")):
+        try:
+            record = json.loads(path.read_text(encoding="utf-8"))
+        except ValueError as error:
+            raise RedhandedError(f"records: {path} is not JSON ({error}); delete it") from error
+        if isinstance(record, dict):
+            yield record
+
+
+def _drawn(records: list[dict[str, Any]]) -> Iterator[tuple[str, Figure]]:
+    crafting = [record for record in records if "traits_crossed_victim" in record]
+    for world, n_seed in sorted({(record["world"], record["n_seed"]) for record in crafting}):
+        sized = [r for r in crafting if (r["world"], r["n_seed"]) == (world, n_seed)]
+        for ours, suffix in ((True, ""), (False, "-others")):
+            chosen = [r for r in sized if (r["attack"] in OF_THE_PAPER) == ours]
+            if chosen:
+                yield f"crossed-{world}-{n_seed}{suffix}", crossed_samples(chosen)
+                yield f"confidence-{world}-{n_seed}{suffix}", confidence_histograms(chosen)
+    for record in records:
+        if "traits_queries" in record and "traits_crossed_victim" not in record:
+            name = f"confidence-{record['world']}-{record['attack']}-{record['seed']}"
+            yield name, confidence_over_queries(record)

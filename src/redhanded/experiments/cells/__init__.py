@@ -1,0 +1,20 @@
+"""The cells: what can be measured, each a frozen value that names all it depends on."""
+
+from redhanded.experiments.cells.calibrate import Calibrate
+from redhanded.experiments.cells.detect import Detect, Honest
+from redhanded.experiments.cells.encoder import PretrainEncoder, TrainEncoder
+from redhanded.experiments.cells.extract import Extract
+from redhanded.experiments.cells.initial import ImagenetWeights, PublicWeights
+from redhanded.experiments.cells.victim import TrainVictim
+
+__all__ = [
+    "Calibrate",
+    "Detect",
+    "Extract",
+    "Honest",
+    "ImagenetWeights",
+    "PretrainEncoder",
+    "PublicWeights",
+    "TrainEncoder",
+    "TrainVictim",
+]

@@ -1,0 +1,53 @@
+"""What every cell has: a key, and weights on disk."""
+
+import numpy as np
+import torch
+from safetensors.torch import load_file, save_file
+from torch import nn
+
+from redhanded.experiments.canonical import key_of
+from redhanded.experiments.context import Cell, Context
+from redhanded.lab.models import Architecture, SimNet
+
+MODEL = "model.safetensors"
+
+
+class Keyed:
+    """A frozen dataclass whose key is the hash of its canonical JSON."""
+
+    @property
+    def key(self) -> str:
+        """Hash of everything that can move the result."""
+        return key_of(self)
+
+
+def one_hot(labels: np.ndarray, classes: int, device: torch.device) -> torch.Tensor:
+    """Labels [n] to rows [n, classes] on the device."""
+    return torch.nn.functional.one_hot(torch.from_numpy(labels), classes).float().to(device)
+
+
+def save_model(model: nn.Module, context: Context, cell: Cell) -> None:
+    """Write the weights to the cell's scratch folder."""
+    weights = {name: value.cpu().contiguous() for name, value in model.state_dict().items()}
+    save_file(weights, context.store.scratch(cell) / MODEL)
+
+
+def load_model(architecture: Architecture, classes: int, context: Context, cell: Cell) -> nn.Module:
+    """Return the cell's model, ready to predict."""
+    model = architecture.build(classes)
+    model.load_state_dict(load_file(context.artefact(cell) / MODEL))
+    return model.to(context.device).eval()
+
+
+def load_encoder(architecture: SimNet, context: Context, cell: Cell) -> nn.Module:
+    """Return the cell's encoder without a head."""
+    network = architecture.trunk()
+    network.load_state_dict(load_file(context.artefact(cell) / MODEL))
+    return network.to(context.device)
+
+
+def has_exporter() -> bool:
+    """Whether ONNX Runtime and what exports to it are here."""
+    from importlib.util import find_spec
+
+    return all(find_spec(name) is not None for name in ("onnx", "onnxscript", "onnxruntime"))

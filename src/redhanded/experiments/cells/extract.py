@@ -1,0 +1,169 @@
+"""An attack on the unguarded victim, and its query log."""
+
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from torch import nn
+
+from redhanded.experiments.cells.base import Keyed, save_model
+from redhanded.experiments.cells.initial import ImagenetWeights, PublicWeights
+from redhanded.experiments.cells.victim import TrainVictim
+from redhanded.experiments.characterise import Characteriser
+from redhanded.experiments.context import Cell, Context
+from redhanded.experiments.datasets import Data, as_tensor
+from redhanded.experiments.metrics import accuracy, agreement
+from redhanded.experiments.querylog import QueryLog
+from redhanded.experiments.steal import steal
+from redhanded.experiments.store import Record
+from redhanded.lab.attacks import KnockoffNets
+from redhanded.lab.data.seeds import draw_seeds
+from redhanded.lab.initialisation import Weights, transplant
+from redhanded.lab.models import Architecture, build
+from redhanded.lab.types import Attack, Fidelity, Images, NewModel
+from redhanded.lab.victim import HardLabels, Probabilities
+from redhanded.types import ADDED, Int
+
+
+@dataclass(frozen=True)
+class Extract(Keyed):
+    """Steal the victim: run an attack from seeds of a query set, log its queries, measure the clone."""
+
+    victim: TrainVictim
+    attack: Attack
+    name: str
+    query_set: Data
+    n_seed: int
+    surrogate: Architecture
+    seed: int = 0
+    balanced: bool = True
+    fidelity: Fidelity = "corrected"
+    initial: ImagenetWeights | PublicWeights | None = field(default=None, metadata=ADDED)
+    """What its surrogates start from; None: random weights."""
+
+    version: ClassVar[int] = 1
+    resumes: ClassVar[bool] = False
+
+    @property
+    def world(self) -> str:
+        """The victim's world."""
+        return self.victim.world
+
+    @property
+    def needs(self) -> tuple[Cell, ...]:
+        """The victim, and what its surrogates start from."""
+        return (self.victim, self.initial) if isinstance(self.initial, PublicWeights) else (self.victim,)
+
+    @property
+    def label(self) -> str:
+        """A readable file name."""
+        return f"extraction-{self.world}-{self.name}-{self.query_set.name}-{self.n_seed}-{self.seed}"
+
+    def described(self) -> Record:
+        """Return every varied field, flat."""
+        return {
+            "kind": "extraction",
+            "world": self.world,
+            "attack": self.name,
+            "query_set": self.query_set.name,
+            "n_seed": self.n_seed,
+            "budget": self.attack.budget,
+            "order": self.attack.order,
+            "fidelity": self.fidelity,
+            "adaptation": "none",
+            "surrogate": type(self.surrogate).__name__,
+            "initial": "random" if self.initial is None else self.initial.name,
+            "balanced": self.balanced,
+            "seed": self.seed,
+            "victim_key": self.victim.key,
+        }
+
+    def run(self, context: Context) -> Record:
+        """Attack the unguarded victim; detection cells replay the log."""
+        victim = self.victim.load(context)
+        test = self.victim.test.load()
+        images = as_tensor(test.images, context.device)
+        labels = torch.from_numpy(test.labels).to(context.device)
+        generator = context.generator(self)
+        seeds, further = self.start(context)
+        watch = Characteriser(victim, self.attack.budget)
+        with context.reporter(f"{self.label}: queries") as progress:
+            loot = steal(
+                self.attack,
+                (HardLabels if self.attack.answers == "labels" else Probabilities)(victim),
+                seeds,
+                surrogates(
+                    self.surrogate,
+                    int(context.record(self.victim)["classes"]),
+                    None if self.initial is None else self.initial.load(context),
+                    generator,
+                    context.device,
+                ),
+                generator,
+                score=lambda clone: accuracy(clone, images, labels),
+                progress=progress,
+                watch=watch,
+                **further,
+            )
+        loot.log.save(context.store.scratch(self) / "log")
+        save_model(loot.clone, context, self)
+        return {
+            "accuracy": loot.round_scores[-1],
+            "agreement": agreement(loot.clone, victim, images),
+            "victim_accuracy": float(context.record(self.victim)["accuracy"]),
+            "queries": loot.queries,
+            "round_queries": list(loot.round_queries),
+            "round_accuracy": list(loot.round_scores),
+        } | watch.traits()
+
+    def start(self, context: Context) -> tuple[Images, dict[str, Any]]:
+        """Return the natural images the attack starts from, and what else it wants to know of them.
+
+        Seeds are equal for all attacks of one query set, size and seed, so that they compare.
+        """
+        return starting_images(
+            self.attack, self.query_set, self.n_seed, self.seed, self.balanced, context.device
+        )
+
+    def log(self, context: Context) -> QueryLog:
+        """Return the stream of queries."""
+        return QueryLog.load(context.artefact(self) / "log")
+
+
+def surrogates(
+    architecture: Architecture,
+    classes: int,
+    weights: Weights | None,
+    generator: torch.Generator,
+    device: torch.device,
+) -> NewModel:
+    """Return what makes fresh surrogates: random, or with these weights below a random head."""
+
+    def new() -> nn.Module:
+        model = build(architecture, classes, generator, device)
+        if weights is not None:
+            transplant(model, weights)
+        return model
+
+    return new
+
+
+def starting_images(
+    attack: Attack, query_set: Data, n_seed: int, seed: int, balanced: bool, device: torch.device
+) -> tuple[Images, dict[str, Any]]:
+    """Return seeds, a whole pool or no images, as the attack starts from, and further arguments of it."""
+    if attack.starts_from == "nothing":
+        return torch.empty(0, 3, 32, 32, device=device), {}
+    data = query_set.load()
+    if attack.starts_from == "pool":
+        levels = [data.extra["coarse"], data.labels] if "coarse" in data.extra else [data.labels]
+        groups = torch.from_numpy(np.stack(levels, 1).astype(np.int64))
+        return as_tensor(data.images, device), pool_arguments(attack, groups)
+    places = draw_seeds(data.labels, n_seed, seed, balanced=balanced, classes=len(data.classes))
+    return as_tensor(data.images[places], device), {}
+
+
+def pool_arguments(attack: Attack, groups: Int[torch.Tensor, "n levels"] | None) -> dict[str, Any]:
+    """Hand the pool's class hierarchy, coarse to fine, to the attack that climbs it."""
+    return {"groups": groups} if isinstance(attack, KnockoffNets) else {}

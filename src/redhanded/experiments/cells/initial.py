@@ -1,0 +1,93 @@
+"""What a surrogate starts from: ImageNet's weights, or those of a public set trained here once."""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from safetensors.torch import load_file
+
+from redhanded.experiments.cells.base import MODEL, Keyed, one_hot, save_model
+from redhanded.experiments.context import Cell, Context
+from redhanded.experiments.datasets import Data, as_tensor
+from redhanded.experiments.store import Record
+from redhanded.lab.initialisation import Weights, imagenet_vgg16_bn
+from redhanded.lab.models import Architecture, build
+from redhanded.lab.training import Training, train_classifier
+
+
+@dataclass(frozen=True)
+class ImagenetWeights:
+    """torchvision's weights of VGG16-BN, as the paper's surrogates have; fetched when first needed."""
+
+    architecture: Architecture
+
+    @property
+    def name(self) -> str:
+        """How a record calls it."""
+        return "imagenet"
+
+    def load(self, context: Context) -> Weights:
+        """Return the weights under the surrogate's names."""
+        return imagenet_vgg16_bn(build(self.architecture, 10, torch.Generator(), context.device))
+
+
+@dataclass(frozen=True)
+class PublicWeights(Keyed):
+    """Train the surrogate's architecture once on a public set that is neither victim's nor thief's.
+
+    For machines that cannot fetch ImageNet's weights; named in every record that uses it.
+    """
+
+    world: str
+    data: Data
+    architecture: Architecture
+    training: Training
+    seed: int = 0
+
+    version: ClassVar[int] = 1
+    resumes: ClassVar[bool] = True
+    needs: ClassVar[tuple[Cell, ...]] = ()
+
+    @property
+    def name(self) -> str:
+        """How a record calls it."""
+        return f"public ({self.data.name})"
+
+    @property
+    def label(self) -> str:
+        """A readable file name."""
+        return f"public-{self.world}-{self.data.name}-{self.seed}"
+
+    def described(self) -> Record:
+        """Return every varied field, flat."""
+        return {
+            "kind": "training",
+            "world": self.world,
+            "model": "surrogate",
+            "architecture": type(self.architecture).__name__,
+            "query_set": self.data.name,
+            "epochs": self.training.epochs,
+            "seed": self.seed,
+        }
+
+    def run(self, context: Context) -> Record:
+        """Train and save the weights."""
+        data = self.data.load()
+        generator = context.generator(self)
+        model = build(self.architecture, len(data.classes), generator, context.device)
+        with context.reporter(f"{self.label}: training") as progress:
+            train_classifier(
+                model,
+                as_tensor(data.images, context.device),
+                one_hot(data.labels, len(data.classes), context.device),
+                self.training,
+                generator,
+                progress=progress,
+                checkpoint=context.checkpoint(self, "training"),
+            )
+        save_model(model, context, self)
+        return {"images": len(data), "classes": len(data.classes)}
+
+    def load(self, context: Context) -> Weights:
+        """Return the weights, head included."""
+        return load_file(context.artefact(self) / MODEL)

@@ -1,0 +1,119 @@
+"""What queries look like, drawn from extraction records: Figures 2, 3, 5 and 6 of the paper (§IV-B)."""
+
+from collections.abc import Sequence
+from itertools import cycle
+from typing import Any
+
+import numpy as np
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+from redhanded.experiments.style import DPI, LOOKS, MUTED, WIDTH, nothing, plot, styled
+
+Record = dict[str, Any]
+
+SIDES = (("surrogate", "on the surrogate"), ("victim", "on the victim"))
+
+
+def crossed_samples(records: Sequence[Record]) -> Figure:
+    """Percentage of crossed samples at each iteration, one line an attack (Figures 2 and 3).
+
+    `records` are extractions of one world and number of seeds; of an attack's seeds the mean is drawn, and
+    their range as a band.
+    """
+    with styled():
+        shown = _by_attack(records, "traits_crossed_victim")
+        if not shown:
+            _, axes = plot(0.6)
+            return nothing(axes, "No attack crafted its queries from others.")
+        figure = Figure(figsize=(WIDTH, 3.3), dpi=DPI, layout="constrained")
+        plots = figure.subplots(1, 2, sharey=True)
+        for axes, (side, name) in zip(plots, SIDES, strict=True):
+            for (attack, runs), (colour, dashes, marker) in zip(shown.items(), cycle(LOOKS), strict=False):
+                rows = _stacked([run[f"traits_crossed_{side}"] for run in runs])
+                rounds = np.arange(1, rows.shape[1] + 1)
+                mean = 100 * np.nanmean(rows, 0)
+                axes.plot(rounds, mean, color=colour, ls=dashes, marker=marker, ms=4, label=attack)
+                axes.fill_between(
+                    rounds, 100 * np.nanmin(rows, 0), 100 * np.nanmax(rows, 0), color=colour, alpha=0.15, lw=0
+                )
+            axes.set(xlabel="iteration", ylim=(0, 104))
+            axes.set_title(name, fontsize=9.5, loc="left", color=MUTED)
+            axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        plots[0].set_ylabel("crossed samples (%)")
+        handles, _ = plots[0].get_legend_handles_labels()
+        figure.legend(handles=handles, loc="outside upper left", ncols=4)
+        return figure
+
+
+def confidence_histograms(records: Sequence[Record]) -> Figure:
+    """Histograms of predicted confidence on crafted queries, a row an attack (Figure 5)."""
+    with styled():
+        shown = _by_attack(records, "traits_confidence_victim")
+        shown = {attack: runs for attack, runs in shown.items() if "traits_crossed_victim" in runs[0]}
+        if not shown:
+            _, axes = plot(0.6)
+            return nothing(axes, "No attack crafted its queries from others.")
+        return _histograms([(attack, _summed(runs)) for attack, runs in shown.items()])
+
+
+def confidence_over_queries(record: Record) -> Figure:
+    """Histograms of predicted confidence of a data-free attack's queries as it goes on (Figure 6)."""
+    with styled():
+        queries = record.get("traits_queries", [])
+        if not queries:
+            _, axes = plot(0.6)
+            return nothing(axes, "Nothing was generated.")
+        chosen = np.unique(np.linspace(0, len(queries) - 1, min(4, len(queries))).round().astype(int))
+        rows = [
+            (
+                f"after {queries[place]:,} queries",
+                {side: np.array(record[f"traits_confidence_{side}"][place]) for side, _ in SIDES},
+            )
+            for place in chosen.tolist()
+        ]
+        return _histograms(rows)
+
+
+def _histograms(rows: Sequence[tuple[str, dict[str, np.ndarray]]]) -> Figure:
+    figure = Figure(figsize=(WIDTH, 0.5 + 1.25 * len(rows)), dpi=DPI, layout="constrained")
+    grid = figure.subplots(len(rows), 2, sharex=True, squeeze=False)
+    for line, ((title, counts), (colour, _, _)) in zip(
+        grid, zip(rows, cycle(LOOKS), strict=False), strict=True
+    ):
+        for axes, (side, name) in zip(line, SIDES, strict=True):
+            edges = np.linspace(0, 1, len(counts[side]) + 1)
+            share = 100 * counts[side] / max(counts[side].sum(), 1)
+            axes.stairs(share, edges, fill=True, color=colour, alpha=0.75)
+            axes.set_xlim(0, 1)
+            axes.set_ylim(bottom=0)
+            axes.yaxis.set_major_locator(MaxNLocator(3, integer=True))
+            if axes in grid[0]:
+                axes.set_title(name, fontsize=9.5, loc="left", color=MUTED)
+        line[0].set_ylabel(f"{title}\n(% of queries)", fontsize=8)
+    for axes in grid[-1]:
+        axes.set_xlabel("predicted confidence")
+    return figure
+
+
+def _by_attack(records: Sequence[Record], trait: str) -> dict[str, list[Record]]:
+    found: dict[str, list[Record]] = {}
+    for record in sorted(records, key=lambda record: (record["attack"], record["seed"])):
+        if any(value is not None for value in record.get(trait) or []):
+            found.setdefault(record["attack"], []).append(record)
+    return found
+
+
+def _stacked(rows: Sequence[Sequence[float]]) -> np.ndarray:
+    """Rows of different lengths as one array, NaN where a run had no such round."""
+    stacked = np.full((len(rows), max(map(len, rows))), np.nan)
+    for place, row in enumerate(rows):
+        stacked[place, : len(row)] = row
+    return stacked
+
+
+def _summed(runs: Sequence[Record]) -> dict[str, np.ndarray]:
+    return {
+        side: np.sum([counts for run in runs for counts in run[f"traits_confidence_{side}"]], axis=0)
+        for side, _ in SIDES
+    }
