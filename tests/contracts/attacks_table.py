@@ -36,6 +36,8 @@ CLASSES = 5
 SURROGATE = ConvNet(((4,), (6,)))
 ROUND = Training(epochs=1, batch=16, lr=0.05)
 FINAL = Training(epochs=2, batch=16, lr=0.05)
+LONGER = Training(epochs=40, batch=16, lr=0.05)
+"""Long enough for a surrogate that knows more than one class."""
 ASCENT_REACH = 0.08 * 0.2023
 """JB-top3's eight steps of 0.01, in pixels of the channel that deviates most."""
 PGD_REACH = 8 / 256
@@ -105,11 +107,12 @@ def jba(
     *,
     moves: bool = True,
     spends: bool = True,
+    training: Training = ROUND,
     **fields: Any,
 ) -> Row:
     """A row of the Jacobian-based family."""
-    attack = Jba(perturbation, 31, round_training=ROUND, final_training=FINAL, **fields)
-    return Row(name, attack, reach, moves=moves, spends=spends)
+    attack = Jba(perturbation, 31, round_training=training, final_training=FINAL, **fields)
+    return Row(name, attack, reach, training, moves=moves, spends=spends)
 
 
 def pool(name: str, attack: Attack, **further: Any) -> Row:
@@ -156,7 +159,14 @@ ROWS = [
         prada(SignedSteps(steps=3), "random", 31, round_training=ROUND, final_training=FINAL),
         64 / 255,
     ),
-    jba(CarliniWagner(steps=40, step=0.1, searches=2, initial_constant=100.0), 1.0, "cw", order="batch64", spends=False),
+    jba(
+        CarliniWagner(steps=40, step=0.1, searches=2, initial_constant=100.0),
+        1.0,
+        "cw",
+        training=LONGER,
+        order="batch64",
+        spends=False,
+    ),
     jba(
         CarliniWagner(steps=2, searches=1, fidelity="released"),
         1.0,
@@ -164,7 +174,14 @@ ROWS = [
         order="batch64",
         moves=False,  # what fails is black, and so is what fails again
     ),
-    jba(BinarySearch(LinfPgd(1.0, 60, 0.05)), 1.0, "binary-search", spends=False, moves=False),
+    jba(
+        BinarySearch(LinfPgd(0.5, 20, 0.1)),
+        0.5,
+        "binary-search",
+        training=LONGER,
+        spends=False,
+        moves=False,  # the middle may be the source itself, to the last bit
+    ),
     jba(FeatureFool(iterations=2), 1.0, "feature-fool", moves=False),
     jba(FeatureAdversary(iterations=2), 10 / 255, "feature-adversary", moves=False),
     nothing("dfme", Dfme(31, batch=4, latent=8, generator_width=8, student_lr=0.01)),

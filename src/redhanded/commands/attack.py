@@ -97,7 +97,7 @@ def attack(
     context = context_of(Path("runs") / chosen_world.name, artefacts, device, show)
     chosen(ATTACKS, name, "attack")
     name = name.lower()
-    budget = chosen_world.budget if budget is None else budget
+    budget = chosen_world.default_budget(name) if budget is None else budget
     if budget < 1:
         raise RedhandedError(f"budget: {budget} is not a number of queries above 0")
     n_seed = (budget if name == "random" else chosen_world.n_seed_large) if n_seed is None else n_seed

@@ -30,7 +30,10 @@ from redhanded.experiments.tables import TABLES, Entry, Table
 
 def run(
     tables: Annotated[
-        list[str] | None, typer.Argument(help="Tables of the paper: i, ii, vii, or all (the default).")
+        list[str] | None,
+        typer.Argument(
+            help="Tables of the paper: i, ii, vii; attacks: every attack once; or all (the default)."
+        ),
     ] = None,
     world: WorldName = "demo",
     time_limit: Annotated[
@@ -90,7 +93,7 @@ def _data(table: Table, context: Context) -> dict[str, Any]:
 
 def _rendered(table: Table, world: str, context: Context) -> RichTable:
     shown = RichTable(
-        title=f"Table {table.name.upper()}: {table.title} ({world} world)",
+        title=f"{_name(table)} ({world} world)",
         title_justify="left",
         caption="Mean over seeds, smallest and largest in brackets. Published: the paper, at its own size."
         + ("" if world == "paper" else " Not a reproduction."),
@@ -108,9 +111,13 @@ def _rendered(table: Table, world: str, context: Context) -> RichTable:
             _spread(values, entry),
             f"{len(values)}/{len(entry.cells)}",
             f"{mean(floor):.1f}" if floor else "",
-            _figure(entry.published, entry),
+            "" if entry.published is None else _figure(entry.published, entry),
         )
     return shown
+
+
+def _name(table: Table) -> str:
+    return table.title if table.name == "attacks" else f"Table {table.name.upper()}: {table.title}"
 
 
 def _figure(value: float, entry: Entry) -> str:

@@ -143,6 +143,7 @@ ATTACKS: Mapping[str, Make] = {
     "tramer": _tramer,
     "tramer-local": _tramer_local,
     "knockoff": _knockoff,
+    "pool-random": _active("random"),
     "uncertainty": _active("uncertainty"),
     "k-center": _active("k-center"),
     "dfal": _active("dfal"),

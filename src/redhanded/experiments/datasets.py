@@ -1,6 +1,7 @@
 """References to images: small values that cells carry, loaded only where they are needed."""
 
 from dataclasses import dataclass, field
+from typing import ClassVar
 
 import numpy as np
 import torch
@@ -55,7 +56,36 @@ class Composed:
         return demo_set(self.name, self.owner, self.count, self.seed)
 
 
-Data = Archived | Composed
+@dataclass(frozen=True)
+class Mixed:
+    """Several sets as one: a thief's pool of public images, most of which are beside the point.
+
+    Classes are `set/class`; the extra column `coarse` is the place of the set, so a pool has two levels.
+    """
+
+    parts: tuple[Archived | Composed, ...]
+    split: ClassVar[str] = "pool"
+
+    @property
+    def name(self) -> str:
+        """The sets' names."""
+        return "+".join(part.name for part in self.parts)
+
+    def load(self) -> ImageSet:
+        """Read or compose all of them."""
+        sets = [part.load() for part in self.parts]
+        offsets = np.cumsum([0, *(len(one.classes) for one in sets)])
+        return ImageSet(
+            self.name,
+            self.split,
+            np.concatenate([one.images for one in sets]),
+            np.concatenate([one.labels + at for one, at in zip(sets, offsets, strict=False)]),
+            tuple(f"{one.name}/{label}" for one in sets for label in one.classes),
+            {"coarse": np.repeat(np.arange(len(sets)), [len(one) for one in sets]).astype(np.uint8)},
+        )
+
+
+Data = Archived | Composed | Mixed
 
 
 def as_floats(images: UInt8[np.ndarray, "n h w c"]) -> ImageArray:

@@ -14,11 +14,12 @@ from redhanded.experiments.cells import (
     TrainEncoder,
     TrainVictim,
 )
-from redhanded.experiments.datasets import Archived, Composed, Data
+from redhanded.experiments.datasets import Archived, Composed, Data, Mixed
 from redhanded.lab.attacks import ActiveThief, Dfme, KnockoffNets, Tramer
+from redhanded.lab.attacks.selection import Dfal
 from redhanded.lab.encoders import Contrastive
 from redhanded.lab.encoders.similarity import Loss
-from redhanded.lab.models import Architecture, ConvNet, Vgg16Bn
+from redhanded.lab.models import Architecture, ConvNet, Dense, Vgg16Bn
 from redhanded.lab.training import Training
 from redhanded.lab.types import Fidelity
 
@@ -34,6 +35,8 @@ class World:
     victim: Architecture
     victim_training: Training
     surrogate: Architecture
+    dense: Architecture
+    """The shallow victim that line search extracts, as its authors did, and its clone."""
     scale: Scale
     encoder: Contrastive
     tuning: tuple[Data, ...]
@@ -57,9 +60,11 @@ class World:
     public_training: Training = Training(epochs=30, crop_flip=True, lr=0.05, schedule="linear")
     seeds: tuple[int, ...] = (0, 1, 2)
 
-    def train_victim(self) -> TrainVictim:
-        """The model to steal."""
-        return TrainVictim(self.name, self.victim_data, self.test, self.victim, self.victim_training)
+    def train_victim(self, architecture: Architecture | None = None) -> TrainVictim:
+        """The model to steal, or one of another architecture."""
+        return TrainVictim(
+            self.name, self.victim_data, self.test, architecture or self.victim, self.victim_training
+        )
 
     def train_encoder(self, loss: Loss = "per-pair") -> TrainEncoder:
         """The similarity encoder, trained on what the victim was trained on."""
@@ -94,20 +99,32 @@ class World:
         fidelity: Fidelity = "corrected",
     ) -> Extract:
         """Steal the victim by an attack of `ATTACKS`; see `balanced_seeds` for how seeds are drawn."""
-        attack = ATTACKS[name](self.scale, self.budget if budget is None else budget, fidelity)
+        attack = ATTACKS[name](self.scale, self.default_budget(name) if budget is None else budget, fidelity)
         n_seed = n_seed if attack.starts_from == "seeds" else 0
+        dense = name.startswith("tramer")
         return Extract(
-            self.train_victim(),
+            self.train_victim(self.dense) if dense else self.train_victim(),
             attack,
             name,
             self.pool if attack.starts_from == "pool" else self.query_set,
             n_seed,
-            self.surrogate,
+            self.dense if dense else self.surrogate,
             seed,
             balanced=balanced_seeds(self.query_set, n_seed, fidelity),
             fidelity=fidelity,
-            initial=self.initial,
+            initial=None if dense else self.initial,
         )
+
+    def default_budget(self, name: str) -> int:
+        """Return the queries an attack may send unless told otherwise: what its template says, if it has one.
+
+        Random sampling and the attacks that choose from a pool get as many as others have seeds.
+        """
+        template = ATTACKS[name](self.scale, 1, "corrected")
+        if template.starts_from == "nothing":
+            return (self.scale.data_free if name == "dfme" else self.scale.line_search).budget
+        alone = name == "random" or template.starts_from == "pool"
+        return self.n_seed_large if alone else self.budget
 
     def initial_named(self, name: str) -> ImagenetWeights | PublicWeights | None:
         """Return what surrogates start from: "random", "imagenet" or "public".
@@ -138,9 +155,16 @@ def _scale(round_training: Training, final_training: Training, data_free: Dfme) 
         data_free,
         Tramer(round_training=round_training, final_training=final_training),
         KnockoffNets(
-            batch=32, online_training=replace(round_training, epochs=1), final_training=final_training
+            batch=8, online_training=replace(round_training, epochs=1), final_training=final_training
         ),
-        ActiveThief("uncertainty", rounds=5, round_training=round_training, final_training=final_training),
+        ActiveThief(
+            "uncertainty",
+            rounds=5,
+            round_training=final_training,
+            final_training=final_training,
+            dfal=Dfal(5, candidates=3, pool=500),
+            shortlist=200,
+        ),
     )
 
 
@@ -154,6 +178,7 @@ def demo() -> World:
         victim=ConvNet(((16,), (32, 32), (64, 64), (128,))),
         victim_training=Training(epochs=5, batch=64, lr=0.05, schedule="linear"),
         surrogate=ConvNet(((16,), (32,), (64,), (64,))),
+        dense=Dense((32,)),
         scale=_scale(
             Training(epochs=6, batch=32, lr=0.05, schedule="linear"),
             Training(epochs=20, batch=32, lr=0.05, schedule="linear"),
@@ -171,7 +196,7 @@ def demo() -> World:
             name: (Composed(name, "test", 10_000),) for name in ("other-digits", "grey-digits", "photos")
         },
         query_set=Composed("digits", "thief", 5_000),
-        pool=Composed("digits", "thief", 5_000),
+        pool=Mixed((Composed("digits", "thief", 2_500), Composed("photos", "thief", 2_500))),
         public=Composed("other-digits", "thief", 5_000),
         budget=2_400,
         n_seed_small=100,
@@ -189,6 +214,7 @@ def small() -> World:
         victim=ConvNet(((32,), (64, 64), (128, 128), (256,))),
         victim_training=Training(epochs=8, batch=128, lr=0.1, schedule="linear", crop_flip=True),
         surrogate=ConvNet(((16,), (32, 32), (64, 64), (128,))),
+        dense=Dense((32,)),
         scale=_scale(
             Training(epochs=20, batch=32, lr=0.05, schedule="linear"),
             Training(epochs=40, batch=32, lr=0.05, schedule="linear"),
@@ -207,7 +233,7 @@ def small() -> World:
             "tinyimagenet": (Archived("tinyimagenet", "train"),),
         },
         query_set=Archived("cifar10", "train"),
-        pool=Archived("cifar100", "train"),
+        pool=Mixed((Archived("cifar100", "train", 5_000), Archived("svhn", "train"))),
         public=Archived("tinyimagenet", "train", 20_000),
         budget=2_500,
         n_seed_small=25,
@@ -230,6 +256,7 @@ def paper() -> World:
         victim=Vgg16Bn(),
         victim_training=Training(epochs=100, batch=64, lr=0.1, momentum=0.5, crop_flip=True),
         surrogate=Vgg16Bn(),
+        dense=Dense((32,)),
         scale=Scale(
             Training(epochs=20),
             Training(epochs=100),

@@ -121,20 +121,17 @@ class CarliniWagner:
                     break
         return best, norm, found
 
-    def _evaluate(self, surrogate: nn.Module, rows: _Rows) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+    def _evaluate(self, surrogate: nn.Module, rows: _Rows) -> tuple[Tensor, Tensor, Tensor, Images, Tensor]:
         """Return loss, squared distance, whether the target is reached, the images, and the gradient."""
-        bent = rows.point.tanh()
-        images = ((bent + 1) / 2).requires_grad_()
+        point = rows.point.detach().requires_grad_()
+        images = (point.tanh() + 1) / 2
         logits = surrogate(images)
         behind = logits.scatter(1, rows.target, -torch.inf).amax(1) - logits.gather(1, rows.target)[:, 0]
-        hinge = rows.constant * (behind + self.confidence).clamp(min=0)
-        (gradient,) = torch.autograd.grad(hinge.sum(), images)
-        images, hinge, behind = images.detach(), hinge.detach(), behind.detach()
-        change = images - rows.source
-        squared = change.square().sum((1, 2, 3))
-        # by the chain rule through (tanh + 1) / 2: the distance needs no graph
-        gradient = (gradient + 2 * change) * (1 - bent.square()) / 2
-        return hinge + squared, squared, behind + self.confidence < 0, images, gradient
+        squared = (images - rows.source).square().sum((1, 2, 3))
+        loss = rows.constant * (behind + self.confidence).clamp(min=0) + squared
+        (gradient,) = torch.autograd.grad(loss.sum(), point)  # of the images alone, never of the weights
+        reached = behind.detach() + self.confidence < 0
+        return loss.detach(), squared.detach(), reached, images.detach(), gradient
 
     def _descend(self, rows: _Rows, gradient: Tensor, step: int) -> None:
         """Take a step of Adam."""

@@ -63,8 +63,9 @@ class Transfer:
 
     @property
     def labels(self) -> Outputs:
-        """What the oracle answered to it."""
-        return torch.cat(self._labels)
+        """What the oracle answered to it; [0, 0] before it was asked anything."""
+        answered = [part for part in self._labels if len(part)]
+        return torch.cat(answered) if answered else self._labels[0][:0]
 
     def seed(self, images: Images) -> Exchange:
         """Send natural images, as many as the budget allows."""
@@ -83,7 +84,7 @@ class Transfer:
         if len(sent) > 0:
             labels = self._oracle(sent)
         else:  # nobody asks about nothing, and an oracle need not know how to answer it
-            labels = self._labels[0][:0] if self._labels else crafted.new_empty(0, 0)
+            labels = self.labels[:0] if self._labels else crafted.new_empty(0, 0)
         self._crafted.append(crafted)
         self._labels.append(labels)
         return Exchange(crafted, sent, labels, parents, targets, kind)

@@ -72,8 +72,8 @@ class FeatureFool:
     of the surrogate's last linear layer, and M = `margin` - the mean distance between the features of images
     of the source's class, of which at most `intra_class` known ones are drawn.
 
-    `optimiser="lbfgs"` is the paper's: L-BFGS-B in [0, 1]. No number of iterations is published; 10 is that of
-    CloudLeak's code for Feature Adversary. `"sign"` is the released code's: `sign_steps` signed steps of
+    `optimiser="lbfgs"` is the paper's: L-BFGS-B in [0, 1]. No number of iterations is published; 10 is that
+    of CloudLeak's code for Feature Adversary. `"sign"` is the released code's: `sign_steps` signed steps of
     `sign_step` deviations of a channel, with the plain distance in place of its square.
 
     `corrected`: the guide is an image of the transfer set to which the oracle gave the target class (where

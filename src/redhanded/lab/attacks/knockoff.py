@@ -205,8 +205,6 @@ class KnockoffNets:
                 for draw, answer, guess in zip(draws, exchanged.labels.cpu(), predicted, strict=True):
                     policy.learn(draw, rewards(answer, guess))
                 yield exchanged.round(thief)
-            if len(transfer) == 0:  # what was answered by nothing would not know the number of classes
-                transfer = Transfer(oracle, adapt, self.budget)
             draws, exchanged = self._send(transfer, seeds, policy, generator)
         yield exchanged.round(transfer.train(new_surrogate(), self.final_training, generator))
 

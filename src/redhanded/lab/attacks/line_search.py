@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from redhanded.lab.types import Images
-from redhanded.types import Bool, Int
+from redhanded.types import Bool, Float, Int
 
 CHUNK = 1024
 """Pairs whose distance is measured at once."""
@@ -58,7 +58,9 @@ def measure(points: Images, near: Int[Tensor, " k"], far: Int[Tensor, " k"], tol
     return Pairs(near, far, steps).rows(steps.nonzero()[:, 0])
 
 
-def bisect(points: Images, pairs: Pairs, answer: Answer) -> tuple[Images, Images]:
+def bisect(
+    points: Images, pairs: Pairs, answer: Answer
+) -> tuple[Float[Tensor, "k c h w"], Float[Tensor, "k c h w"]]:
     """Run line searches side by side; returns their near ends, of the class they began with, and far ends."""
     near, far = (points[ends.to(points.device)] for ends in (pairs.near, pairs.far))
     left = pairs.steps.clone()

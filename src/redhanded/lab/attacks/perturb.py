@@ -155,11 +155,11 @@ class LinfPgd:
     ) -> Images:
         """Run the steps from a given start."""
         point = start
-        low, high = sources - self.epsilon, sources + self.epsilon
+        low, high = ((sources + edge).clamp(0, 1) for edge in (-self.epsilon, self.epsilon))
         for _ in range(self.steps):
             point = point.detach().requires_grad_()
             loss = F.cross_entropy(surrogate(point), targets, reduction="sum")
             (gradient,) = torch.autograd.grad(loss, point)
-            point = point.detach() - self.epsilon * self.relative_step * gradient.sign()
-            point = torch.minimum(torch.maximum(point, low), high).clamp(0, 1)
+            step = gradient.sign().mul_(-self.epsilon * self.relative_step)
+            point = torch.clamp(step.add_(point.detach()), low, high)  # the ball within [0, 1]
         return point.detach()

@@ -23,7 +23,7 @@ from redhanded.lab.types import (
     Start,
     as_is,
 )
-from redhanded.types import Int
+from redhanded.types import Float, Int
 
 PASSES = Training(epochs=1_000, batch=10, lr=0.1, nesterov=True, weight_decay=0.0, step_epochs=1_000)
 
@@ -204,7 +204,7 @@ def _ask(transfer: Transfer, points: Exchange, first: int, pairs: Pairs) -> list
     return parts
 
 
-def uniform(count: int, like: Images, generator: torch.Generator) -> Images:
+def uniform(count: int, like: Images, generator: torch.Generator) -> Float[Tensor, "k c h w"]:
     """Draw images uniformly from [0, 1], of the shape and on the device of `like`."""
     return torch.rand(count, *like.shape[1:], generator=generator).to(like.device)
 
