@@ -48,6 +48,13 @@ def main() -> None:
             raise
         print(f"redhanded: {error.name} is not installed; pip install 'redhanded[lab]'", file=sys.stderr)
         sys.exit(2)
+    except OSError as error:
+        where = f": {error.filename}" if error.filename else ""
+        print(
+            f"redhanded: {error.strerror or error}{where}; check the path, its owner and the disk",
+            file=sys.stderr,
+        )
+        sys.exit(2)
     except KeyboardInterrupt:
         print("redhanded: stopped; what was finished is kept, run the same command to go on", file=sys.stderr)
         sys.exit(130)

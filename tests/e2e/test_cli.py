@@ -66,6 +66,10 @@ def folder(tmp_path):
         (("attack", "random", "--guard", "no-bundle"), "bundle"),
         (("replay", "no-log", "--detector", "no-bundle"), "stream"),
         (("run", "i", "--device", "cuda:99"), "device"),
+        (("demo", "--out", "/proc/nowhere"), "/proc/nowhere"),
+        (("attack", "jb-top3", "--budget", "0"), "budget"),
+        (("attack", "jb-top3", "--initial", "imagenet"), "initial"),
+        (("figures", "."), "records"),
     ],
 )
 def test_bad_words(tmp_path, words, named):
@@ -172,6 +176,24 @@ def test_an_endpoint_that_is_not_there(folder):
         port = taken.getsockname()[1]
     words = ("--images", "images", "--classes", 10, "--n-seed", 10, "--budget", 10, "--oracle")
     one_line(redhanded("attack", "random", *words, f"http://127.0.0.1:{port}", cwd=folder), "oracle")
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "named"), [("--fpr", 2, "fpr"), ("--flags-to-ban", 0, "flags-to-ban")]
+)
+def test_a_target_out_of_reach_is_named_before_anything_is_trained(folder, option, value, named):
+    """No encoder is made first."""
+    done = redhanded("calibrate", "--images", "images", "--out", "b", option, value, cwd=folder)
+    one_line(done, named)
+    assert not list((folder / "runs/artefacts").iterdir())
+
+
+def test_a_negative_seed(tmp_path):
+    """The option says its range."""
+    done = redhanded("attack", "random", "--seed", -1, cwd=tmp_path)
+    assert done.returncode == 2
+    assert "--seed" in done.stderr
+    assert "Traceback" not in done.stderr
 
 
 def test_calibrate_on_own_images(folder, bundle):

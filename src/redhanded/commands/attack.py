@@ -77,7 +77,7 @@ def attack(
             "(VGG16-BN, downloaded); default: the world's."
         ),
     ] = None,
-    seed: Annotated[int, typer.Option(help="Seed of everything random.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of everything random.")] = 0,
     out: Annotated[
         Path | None,
         typer.Option(help="Folder for the query log, the clone and the record; default runs/attack-NAME."),

@@ -24,7 +24,7 @@ from redhanded.commands.options import (
     world_named,
 )
 from redhanded.detectors import SimilarityDetector, load_bundle, save_bundle
-from redhanded.detectors.calibrate import FPR, Calibration, calibrate_similarity
+from redhanded.detectors.calibrate import FPR, Calibration, allowed_flags, calibrate_similarity
 from redhanded.detectors.index import principal_axes
 from redhanded.detectors.similarity import Count
 from redhanded.errors import RedhandedError
@@ -54,7 +54,7 @@ def calibrate(
         str, typer.Option(help="queries: a flagged query counts once; pairs: each neighbour.")
     ] = "queries",
     flags_to_ban: Annotated[int, typer.Option(help="Flags that close an account.")] = 50,
-    seed: Annotated[int, typer.Option(help="Seed of the order in which the images are sent.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the order in which the images are sent.")] = 0,
     artefacts: Artefacts = ARTEFACTS,
     device: DeviceName = "cpu",
     as_json: Json = False,
@@ -71,6 +71,7 @@ def calibrate(
         raise RedhandedError("data: give --images or --data, not both")
     context = context_of(Path("runs") / chosen_world.name, artefacts, device, show)
     stream, name = _stream(chosen_world, images, data)
+    allowed_flags(len(stream), fpr=fpr, count=rule, flags_to_ban=flags_to_ban)  # before anything is trained
     if bundle is None:
         encoder_cell = chosen_world.train_encoder()
         run_cells([encoder_cell], context, artefacts=True, started=announce(show))

@@ -74,6 +74,8 @@ def device_named(name: str) -> torch.device:
 
 def context_of(records: Path, artefacts: Path, device: str, console: Console) -> Context:
     """Return a context that reports on standard error."""
+    for folder in (records, artefacts):  # what cannot be written should fail before hours of work
+        folder.mkdir(parents=True, exist_ok=True)
     return Context(Store(records, artefacts), device_named(device), bars(console))
 
 

@@ -121,13 +121,13 @@ def _name(table: Table) -> str:
 
 
 def _figure(value: float, entry: Entry) -> str:
-    return f"{value:.1%}" if entry.metric == "accuracy" else f"{value:g}"
+    return f"{value:.1%}" if entry.metric == "accuracy" else f"{round(value, 1):g}"
 
 
 def _spread(values: list[float], entry: Entry) -> str:
     if not values:
         return "not measured"
-    shown = _figure(round(mean(values), 4), entry)
+    shown = _figure(mean(values), entry)
     if len(values) == 1:
         return shown
     return f"{shown} ({_figure(min(values), entry)} to {_figure(max(values), entry)})"

@@ -122,6 +122,29 @@ def rates(replay: Replay, flags_to_ban: int) -> dict[str, float]:
     }
 
 
+def allowed_flags(n: int, *, fpr: float, count: Count, flags_to_ban: int) -> int:
+    """Return the flags that a benign stream of `n` may earn; raises `RedhandedError` if it cannot tune `fpr`.
+
+    Asks nothing of the images, so it can be called before anything is trained or embedded.
+    """
+    if flags_to_ban < 1:
+        raise RedhandedError(f"flags-to-ban: {flags_to_ban} must be at least 1 (the paper uses 50)")
+    if not 0 < fpr < 1:
+        raise RedhandedError(f"fpr: {fpr} must lie between 0 and 1 (the paper uses 0.0001)")
+    needed = int(np.ceil(1 / fpr))
+    if n < needed:
+        raise RedhandedError(
+            f"fpr: {fpr:g} cannot be resolved by {n} benign images, on which one ban is already more; "
+            f"give at least {needed:,} images or a larger fpr"
+        )
+    allowed = int(np.floor(fpr * n * flags_to_ban + 1e-9))
+    if allowed >= _most_flags(n, count, flags_to_ban):
+        raise RedhandedError(
+            f"fpr: {fpr:g} is not exceeded even if every image is flagged; choose a smaller one"
+        )
+    return allowed
+
+
 def calibrate_similarity(
     features: FeatureArray, *, fpr: float = FPR, count: Count = "queries", flags_to_ban: int = 50
 ) -> tuple[Calibration, NearPairs]:
@@ -136,19 +159,7 @@ def calibrate_similarity(
             is so large that any threshold fulfils it.
     """
     n = len(features)
-    if not 0 < fpr < 1:
-        raise RedhandedError(f"fpr: {fpr} must lie between 0 and 1 (the paper uses 0.0001)")
-    needed = int(np.ceil(1 / fpr))
-    if n < needed:
-        raise RedhandedError(
-            f"fpr: {fpr:g} cannot be resolved by {n} benign images, on which one ban is already more; "
-            f"give at least {needed:,} images or a larger fpr"
-        )
-    allowed = int(np.floor(fpr * n * flags_to_ban + 1e-9))
-    if allowed >= _most_flags(n, count, flags_to_ban):
-        raise RedhandedError(
-            f"fpr: {fpr:g} is not exceeded even if every image is flagged; choose a smaller one"
-        )
+    allowed = allowed_flags(n, fpr=fpr, count=count, flags_to_ban=flags_to_ban)
     pairs = _pairs_beyond(features, allowed, count, flags_to_ban)
 
     def flags(delta: float) -> int:

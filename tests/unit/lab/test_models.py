@@ -1,5 +1,7 @@
 """The architectures of the paper, layer by layer, and where their weights come from."""
 
+from typing import Literal
+
 import pytest
 import torch
 from torch import nn
@@ -9,14 +11,16 @@ from redhanded.lab.models import (
     CIFAR10_STD,
     Architecture,
     ConvNet,
+    Dense,
     Normalise,
+    ResNet8x,
     SimNet,
     Vgg16Bn,
     build,
     seeded,
 )
 
-ARCHITECTURES = [ConvNet(), Vgg16Bn(), SimNet(), SimNet(padded=True)]
+ARCHITECTURES = [ConvNet(), Vgg16Bn(), SimNet(), SimNet(padded=True), ResNet8x(18), ResNet8x(), Dense()]
 each = pytest.mark.parametrize("architecture", ARCHITECTURES, ids=repr)
 
 
@@ -112,5 +116,58 @@ def test_seeded_restores_the_global_state_after_an_error() -> None:
 
 
 def test_architectures_are_values() -> None:
-    assert len({*ARCHITECTURES, ConvNet(), Vgg16Bn()}) == 4
+    assert len({*ARCHITECTURES, ConvNet(), Vgg16Bn()}) == len(ARCHITECTURES)
     assert eval(repr(SimNet(padded=True))) == SimNet(padded=True)
+
+
+@pytest.mark.parametrize(("depth", "blocks"), [(18, (2, 2, 2, 2)), (34, (3, 4, 6, 3))])
+def test_resnet_8x(depth: Literal[18, 34], blocks: tuple[int, ...], generator: torch.Generator) -> None:
+    model = build(ResNet8x(depth), 10, generator).eval()
+    convolutions = [layer for layer in model.modules() if isinstance(layer, nn.Conv2d)]
+    wide = [c for c in convolutions if c.kernel_size == (3, 3)]
+    # a stem of one, two a block, and the layer: the depth in its name
+    assert len(wide) + 1 == depth
+    stages = list(zip(blocks, (64, 128, 256, 512), strict=True))
+    widths = [width for count, width in stages for _ in range(2 * count)]
+    assert [c.out_channels for c in wide] == [64, *widths]
+    assert [c.out_channels for c in wide if c.stride == (2, 2)] == [128, 256, 512]
+    assert [c.out_channels for c in convolutions if c.kernel_size == (1, 1)] == [128, 256, 512]
+    assert not any(isinstance(layer, nn.MaxPool2d) for layer in model.modules())
+    # a 3x3 convolution a to b, its batch norm, and the 1x1 shortcuts where the width doubles
+    total, before = 27 * 64 + 128, 64
+    for count, width in stages:
+        total += 9 * before * width + (2 * count - 1) * 9 * width**2 + 2 * count * 2 * width
+        total += 0 if before == width else before * width + 2 * width
+        before = width
+    assert parameters(model) == total + 5_130 == {18: 11_173_962, 34: 21_282_122}[depth]
+    images = torch.rand(2, 3, 32, 32, generator=generator)
+    shapes = []
+    model[-2].register_forward_hook(lambda _, given, __: shapes.append(given[0].shape))
+    with torch.no_grad():
+        assert model(images).shape == (2, 10)
+    assert shapes == [(2, 512, 1, 1)]  # 4x4, averaged
+
+
+def test_a_residual_block_adds_its_shortcut(generator: torch.Generator) -> None:
+    model = build(ResNet8x(18), 10, generator).eval()
+    same = next(block for block in model if len(list(block.children())) == 2)
+    inputs = torch.randn(2, 64, 8, 8, generator=generator)
+    with torch.no_grad():
+        for layer in same.modules():
+            if isinstance(layer, nn.Conv2d):
+                nn.init.zeros_(layer.weight)
+        torch.testing.assert_close(same(inputs), inputs.relu())
+
+
+@pytest.mark.parametrize("hidden", [(), (32,), (16, 8)])
+def test_dense(hidden: tuple[int, ...], generator: torch.Generator) -> None:
+    model = build(Dense(hidden), 7, generator)
+    layers = [layer for layer in model.modules() if isinstance(layer, nn.Linear)]
+    assert [layer.in_features for layer in layers] == [3072, *hidden]
+    assert [layer.out_features for layer in layers] == [*hidden, 7]
+    assert sum(isinstance(layer, nn.ReLU) for layer in model.modules()) == len(hidden)
+    images = torch.rand(3, 3, 32, 32, generator=generator)
+    expected = Normalise()(images).flatten(1)
+    for layer in layers[:-1]:
+        expected = (expected @ layer.weight.T + layer.bias).relu()
+    torch.testing.assert_close(model(images), expected @ layers[-1].weight.T + layers[-1].bias)

@@ -225,7 +225,7 @@ def lbfgs(loss: Loss, sources: Images, low: Images, high: Images, iterations: in
             options={"maxiter": iterations, "ftol": 1e7 * sys.float_info.epsilon, "gtol": 1e-5},
         )
         out[row] = torch.from_numpy(found.x).to(sources).view(start.shape)
-    return out.clamp(low, high)  # rounding to float32 may leave the box
+    return out  # rounded to the sources' precision, in which the box is given, it stays in the box
 
 
 def flattened(image: Tensor) -> Flat:
