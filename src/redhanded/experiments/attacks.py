@@ -104,13 +104,11 @@ def _dfme(scale: Scale, budget: int, fidelity: Fidelity) -> Attack:
 
 
 def _tramer(scale: Scale, budget: int, fidelity: Fidelity) -> Attack:
-    del fidelity
-    return replace(scale.line_search, budget=budget)
+    return replace(scale.line_search, budget=budget, fidelity=fidelity)
 
 
 def _tramer_local(scale: Scale, budget: int, fidelity: Fidelity) -> Attack:
-    del fidelity
-    return replace(scale.line_search, budget=budget, strategy="local")
+    return replace(scale.line_search, budget=budget, fidelity=fidelity, strategy="local")
 
 
 def _knockoff(scale: Scale, budget: int, fidelity: Fidelity) -> Attack:

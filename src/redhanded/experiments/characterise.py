@@ -88,10 +88,14 @@ class Characteriser:
     def _look_at_augmented(self, part: Round, crafter: nn.Module) -> None:
         images, labels = torch.cat(self._crafted), torch.cat(self._labels).argmax(1)
         parents = part.parents.to(images.device)
-        targets = part.targets.to(images.device)
-        guessed = predict(crafter, part.crafted)
+        traced = parents >= 0  # what was drawn at random has none
+        if not traced.any():
+            return
+        parents, targets = parents[traced], part.targets.to(images.device)[traced]
+        crafted, sent, answers = part.crafted[traced], part.sent[traced], part.labels[traced]
+        guessed = predict(crafter, crafted)
         before, after = predict(crafter, images[parents]).argmax(1), guessed.argmax(1)
-        theirs_before, theirs_after = labels[parents], part.labels.argmax(1)
+        theirs_before, theirs_after = labels[parents], answers.argmax(1)
         aimed = targets >= 0
         self._note(
             crossed_surrogate=crossed(before, after),
@@ -100,8 +104,8 @@ class Characteriser:
             reached_surrogate=float((after == targets)[aimed].float().mean()) if aimed.any() else None,
             reached_victim=float((theirs_after == targets)[aimed].float().mean()) if aimed.any() else None,
             confidence_surrogate=histogram(guessed.softmax(1).amax(1)),
-            confidence_victim=self._victims(part.sent),
-            **distortion(images[parents], part.crafted),
+            confidence_victim=self._victims(sent),
+            **distortion(images[parents], crafted),
         )
 
     def _look_at_generated(self, part: Round) -> None:

@@ -60,11 +60,13 @@ class World:
     public_training: Training = Training(epochs=30, crop_flip=True, lr=0.05, schedule="linear")
     seeds: tuple[int, ...] = (0, 1, 2)
 
-    def train_victim(self, architecture: Architecture | None = None) -> TrainVictim:
-        """The model to steal, or one of another architecture."""
-        return TrainVictim(
-            self.name, self.victim_data, self.test, architecture or self.victim, self.victim_training
-        )
+    def train_victim(self) -> TrainVictim:
+        """The model to steal."""
+        return TrainVictim(self.name, self.victim_data, self.test, self.victim, self.victim_training)
+
+    def train_dense_victim(self) -> TrainVictim:
+        """The shallow model that line search steals."""
+        return TrainVictim(self.name, self.victim_data, self.test, self.dense, DENSE_TRAINING)
 
     def train_encoder(self, loss: Loss = "per-pair") -> TrainEncoder:
         """The similarity encoder, trained on what the victim was trained on."""
@@ -103,7 +105,7 @@ class World:
         n_seed = n_seed if attack.starts_from == "seeds" else 0
         dense = name.startswith("tramer")
         return Extract(
-            self.train_victim(self.dense) if dense else self.train_victim(),
+            self.train_dense_victim() if dense else self.train_victim(),
             attack,
             name,
             self.pool if attack.starts_from == "pool" else self.query_set,
@@ -147,13 +149,18 @@ def balanced_seeds(query_set: Data, n_seed: int, fidelity: Fidelity) -> bool:
     return fidelity == "corrected" or (query_set.name == "cifar10" and n_seed == 500)
 
 
-def _scale(round_training: Training, final_training: Training, data_free: Dfme) -> Scale:
-    """Templates for a CPU: every thief trains as the Jacobian-based ones do."""
+DENSE_TRAINING = Training(epochs=30, batch=64, lr=0.01, weight_decay=0.2, schedule="linear")
+"""Of a shallow victim that is smooth enough for line search; an ordinary one gives away little."""
+
+
+def _scale(round_training: Training, final_training: Training) -> Scale:
+    """Templates for a CPU: every thief trains as the Jacobian-based ones do, but those that cannot."""
+    searching = Training(epochs=5, batch=50, lr=0.005, weight_decay=0.01, schedule="linear")
     return Scale(
         round_training,
         final_training,
-        data_free,
-        Tramer(round_training=round_training, final_training=final_training),
+        Dfme(budget=60_000, batch=16, generator_width=16, student_lr=0.2),
+        Tramer(rounds=5, round_training=searching, final_training=replace(searching, epochs=12)),
         KnockoffNets(
             batch=8, online_training=replace(round_training, epochs=1), final_training=final_training
         ),
@@ -182,7 +189,6 @@ def demo() -> World:
         scale=_scale(
             Training(epochs=6, batch=32, lr=0.05, schedule="linear"),
             Training(epochs=20, batch=32, lr=0.05, schedule="linear"),
-            Dfme(batch=64, n_student=5),
         ),
         encoder=Contrastive(
             pretraining=Training(epochs=3, optimiser="adam", lr=1e-3, weight_decay=0.0, schedule="linear"),
@@ -218,7 +224,6 @@ def small() -> World:
         scale=_scale(
             Training(epochs=20, batch=32, lr=0.05, schedule="linear"),
             Training(epochs=40, batch=32, lr=0.05, schedule="linear"),
-            Dfme(batch=64, n_student=5),
         ),
         encoder=Contrastive(
             pretraining=Training(epochs=6, optimiser="adam", lr=1e-3, weight_decay=0.0, schedule="linear"),

@@ -46,10 +46,11 @@ class Transfer:
         self.budget = budget
         self._crafted: list[Images] = []
         self._labels: list[Outputs] = []
+        self._count = 0
 
     def __len__(self) -> int:
         """Return the number of queries answered so far."""
-        return sum(len(part) for part in self._crafted)
+        return self._count
 
     @property
     def left(self) -> int:
@@ -87,6 +88,7 @@ class Transfer:
             labels = self.labels[:0] if self._labels else crafted.new_empty(0, 0)
         self._crafted.append(crafted)
         self._labels.append(labels)
+        self._count += len(crafted)
         return Exchange(crafted, sent, labels, parents, targets, kind)
 
     def train(self, model: nn.Module, training: Training, generator: torch.Generator) -> nn.Module:
