@@ -4,6 +4,7 @@ import sys
 from typing import Annotated
 
 import typer
+from typer.exceptions import TyperException
 
 import redhanded
 from redhanded.errors import RedhandedError
@@ -32,6 +33,14 @@ def top(
     """Options of every command."""
 
 
+STOPPED = "redhanded: stopped; what was finished is kept, run the same command to go on"
+
+
+def _message(error: Exception) -> str:
+    tell = getattr(error, "format_message", None)
+    return " ".join((str(error) if tell is None else tell()).split()).rstrip(".")
+
+
 def main() -> None:
     """Run the command line; what a user can cause is one line on standard error and exit code 2."""
     try:
@@ -39,7 +48,13 @@ def main() -> None:
         from redhanded import commands
 
         commands.register(app)
-        app()
+        sys.exit(app(standalone_mode=False) or 0)
+    except typer.Abort:  # an interrupt that came while the words were read
+        print(STOPPED, file=sys.stderr)
+        sys.exit(130)
+    except TyperException as error:  # what the words themselves have wrong
+        print(f"redhanded: {_message(error)}; see redhanded --help", file=sys.stderr)
+        sys.exit(2)
     except RedhandedError as error:
         print(f"redhanded: {error}", file=sys.stderr)
         sys.exit(2)
@@ -56,7 +71,7 @@ def main() -> None:
         )
         sys.exit(2)
     except KeyboardInterrupt:
-        print("redhanded: stopped; what was finished is kept, run the same command to go on", file=sys.stderr)
+        print(STOPPED, file=sys.stderr)
         sys.exit(130)
 
 

@@ -62,6 +62,12 @@ def folder(tmp_path):
         (("attack", "random", "--order", "nothing"), "order"),
         (("attack", "random", "--fidelity", "nothing"), "fidelity"),
         (("attack", "random", "--mode", "nothing"), "mode"),
+        (("attack", "random", "--mode", "enforce"), "guard"),
+        (("attack", "random", "--images", "."), "oracle"),
+        (("attack", "random", "--seed", "-1"), "--seed"),
+        (("attack", "random", "--budget", "many"), "--budget"),
+        (("run", "i", "--time-limit", "nan"), "time-limit"),
+        (("nothing",), "nothing"),
         (("calibrate", "--data", "cifar10", "--out", "b"), "cifar10"),
         (("attack", "random", "--guard", "no-bundle"), "bundle"),
         (("replay", "no-log", "--detector", "no-bundle"), "stream"),
@@ -92,6 +98,28 @@ def test_oracle_that_raises(folder):
     words = ("--images", "images", "--classes", 10, "--n-seed", 10, "--budget", 10, "--oracle")
     (folder / "dead.py").write_text("def predict(images):\n    raise OSError('nobody is there')\n")
     one_line(redhanded("attack", "random", *words, "dead:predict", cwd=folder), "oracle")
+    assert not list((folder / "runs/attack-random").iterdir())
+
+
+def test_what_was_answered_before_a_failure_is_kept(folder):
+    """The same command goes on from it."""
+    (folder / "mine.py").write_text(
+        "import pathlib\nasked = pathlib.Path('asked')\n"
+        "def predict(images):\n"
+        "    if asked.exists() and not pathlib.Path('paid').exists():\n"
+        "        raise OSError('quota used up')\n"
+        "    asked.open('a').write(f'{len(images)} ')\n"
+        "    return (images.mean((1, 2, 3)) * 1e4).astype(int) % 3\n"
+    )
+    words = ("attack", "jb-top3", "--oracle", "mine:predict", "--images", "images", "--classes", 3)
+    words = (*words, "--n-seed", 12, "--budget", 30, "--json")
+    one_line(redhanded(*words, cwd=folder), "quota used up")
+    (folder / "paid").touch()
+    done = redhanded(*words, cwd=folder)
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["queries"] == 30
+    assert (folder / "asked").read_text().split() == ["12", "18"]
+    assert not (folder / "runs/attack-jb-top3/answers.npz").exists()
 
 
 def test_own_target_is_stolen_from_end_to_end(folder):
@@ -186,14 +214,6 @@ def test_a_target_out_of_reach_is_named_before_anything_is_trained(folder, optio
     done = redhanded("calibrate", "--images", "images", "--out", "b", option, value, cwd=folder)
     one_line(done, named)
     assert not list((folder / "runs/artefacts").iterdir())
-
-
-def test_a_negative_seed(tmp_path):
-    """The option says its range."""
-    done = redhanded("attack", "random", "--seed", -1, cwd=tmp_path)
-    assert done.returncode == 2
-    assert "--seed" in done.stderr
-    assert "Traceback" not in done.stderr
 
 
 def test_calibrate_on_own_images(folder, bundle):

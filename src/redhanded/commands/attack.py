@@ -21,6 +21,7 @@ from redhanded.commands.options import (
     DeviceName,
     Json,
     ModeName,
+    Seed,
     WorldName,
     chosen,
     context_of,
@@ -37,6 +38,7 @@ from redhanded.experiments.cells.extract import surrogates
 from redhanded.experiments.characterise import Characteriser
 from redhanded.experiments.steal import Loot, steal
 from redhanded.guard import Guard
+from redhanded.lab.recorded import Recorded
 from redhanded.lab.sybil import SybilClient
 from redhanded.lab.training import predict
 from redhanded.lab.victim import as_numpy
@@ -77,7 +79,7 @@ def attack(
             "(VGG16-BN, downloaded); default: the world's."
         ),
     ] = None,
-    seed: Annotated[int, typer.Option(min=0, help="Seed of everything random.")] = 0,
+    seed: Seed = 0,
     out: Annotated[
         Path | None,
         typer.Option(help="Folder for the query log, the clone and the record; default runs/attack-NAME."),
@@ -89,11 +91,16 @@ def attack(
     """Steal a model with one attack, and print how good the clone is and what it cost.
 
     Without --oracle the target is the world's own victim, trained first if need be. With --guard the queries
-    go through the guard, and the thief opens a new account whenever one is closed.
+    go through the guard, and the thief opens a new account whenever one is closed. If a target of your own
+    fails half-way, its answers are kept: the same command goes on from them.
     """
     chosen_world, show = world_named(world), stderr()
     settled, faithful = chosen(MODES, mode, "mode"), chosen(FIDELITIES, fidelity, "fidelity")
+    _check_options(
+        oracle, guard, mode, {"--images": images, "--classes": classes, "--test": test, "--rate": rate}
+    )
     folder = out or Path("runs") / f"attack-{name}"
+    folder.mkdir(parents=True, exist_ok=True)  # what cannot be written should fail before the first query
     context = context_of(Path("runs") / chosen_world.name, artefacts, device, show)
     chosen(ATTACKS, name, "attack")
     name = name.lower()
@@ -113,26 +120,30 @@ def attack(
         target = world_target(cell, context)
     else:
         target = own_target(cell, oracle, images, classes, test, rate, n_seed, seed, context)
+    kept = None if oracle is None else Recorded(target.oracle, folder / "answers.npz")
+    asked = target.oracle if kept is None else kept
     client = None
-    asked = target.oracle
     if detector is not None:
-        client = SybilClient(Guard(as_numpy(target.oracle, context.device), detector, mode=settled))
-        asked = client
+        client = SybilClient(Guard(as_numpy(asked, context.device), detector, mode=settled))
     generator = torch.Generator().manual_seed(seed)
     weights = None if cell.initial is None else cell.initial.load(context)
     watch = Characteriser(target.victim, budget)
-    with context.reporter(f"{name}: queries") as progress:
-        loot = steal(
-            cell.attack,
-            asked,
-            target.seeds,
-            surrogates(cell.surrogate, target.classes, weights, generator, context.device),
-            generator,
-            score=target.score,
-            progress=progress,
-            watch=watch,
-            **target.further,
-        )
+    try:
+        with context.reporter(f"{name}: queries") as progress:
+            loot = steal(
+                cell.attack,
+                client or asked,
+                target.seeds,
+                surrogates(cell.surrogate, target.classes, weights, generator, context.device),
+                generator,
+                score=target.score,
+                progress=progress,
+                watch=watch,
+                **target.further,
+            )
+    finally:
+        if kept is not None:  # answers that were paid for outlive whatever went wrong
+            kept.save()
     record = (
         _record(name, loot, client, target)
         | watch.traits()
@@ -147,8 +158,19 @@ def attack(
         }
     )
     _keep(folder, loot, record)
+    if kept is not None:
+        kept.path.unlink(missing_ok=True)  # the log holds them now
     say(stdout(), [_table(record)], record, as_json=as_json)
     show.print(f"Query log, clone and record: {folder}", highlight=False, markup=False)
+
+
+def _check_options(oracle: str | None, guard: Path | None, mode: str, own: dict[str, Any]) -> None:
+    """Refuse options that would be ignored."""
+    given = [option for option, value in own.items() if value is not None]
+    if oracle is None and given:
+        raise RedhandedError(f"oracle: {given[0]} is for a target of your own; give --oracle as well")
+    if guard is None and mode.lower() != "paper":
+        raise RedhandedError("guard: --mode is for a guarded target; give --guard as well")
 
 
 def _record(name: str, loot: Loot, client: SybilClient | None, target: Target) -> dict[str, Any]:

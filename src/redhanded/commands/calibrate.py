@@ -9,6 +9,7 @@ import typer
 from rich import box
 from rich.table import Table
 
+import redhanded
 from redhanded.commands.options import (
     ARTEFACTS,
     Artefacts,
@@ -51,10 +52,15 @@ def calibrate(
     ] = None,
     fpr: Annotated[float, typer.Option(help="Bans per benign query to allow.")] = FPR,
     count: Annotated[
-        str, typer.Option(help="queries: a flagged query counts once; pairs: each neighbour.")
+        str,
+        typer.Option(
+            help="What a near-duplicate adds to the flags. queries: 1; pairs: 1 for each it is near."
+        ),
     ] = "queries",
     flags_to_ban: Annotated[int, typer.Option(help="Flags that close an account.")] = 50,
-    seed: Annotated[int, typer.Option(min=0, help="Seed of the order in which the images are sent.")] = 0,
+    seed: Annotated[
+        int, typer.Option(min=0, max=2**63 - 1, help="Seed of the order in which the images are sent.")
+    ] = 0,
     artefacts: Artefacts = ARTEFACTS,
     device: DeviceName = "cpu",
     as_json: Json = False,
@@ -70,6 +76,7 @@ def calibrate(
     if images is not None and data is not None:
         raise RedhandedError("data: give --images or --data, not both")
     context = context_of(Path("runs") / chosen_world.name, artefacts, device, show)
+    out.mkdir(parents=True, exist_ok=True)
     stream, name = _stream(chosen_world, images, data)
     allowed_flags(len(stream), fpr=fpr, count=rule, flags_to_ban=flags_to_ban)  # before anything is trained
     if bundle is None:
@@ -84,14 +91,24 @@ def calibrate(
     features = _embed(uncalibrated, stream, context)
     calibration, _ = calibrate_similarity(features, fpr=fpr, count=rule, flags_to_ban=flags_to_ban)
     detector = replace(uncalibrated, delta=calibration.delta, axes=principal_axes(features))
-    save_bundle(out, detector, calibration, {"stream": name, "seed": seed})
+    save_bundle(
+        out,
+        detector,
+        calibration,
+        {
+            "stream": name,
+            "seed": seed,
+            "encoder": encoder.digest,
+            "redhanded": redhanded.__version__,
+        },
+    )
     say(stdout(), [_table(calibration)], asdict(calibration), as_json=as_json)
     show.print(f"Bundle: {out}", highlight=False, markup=False)
 
 
 def _stream(world: World, images: Path | None, data: str | None) -> tuple[ImageArray, str]:
     if images is not None:
-        return read_images(images).images, "own images"
+        return read_images(images).images, f"own images ({images.name})"
     if data is not None:
         name, _, split = data.partition("/")
         return as_floats(load(name, split or "train").images), data

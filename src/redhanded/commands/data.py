@@ -26,21 +26,29 @@ def list_sets(as_json: Json = False) -> None:
         caption="Set $REDHANDED_DATA to use another folder.",
         caption_justify="left",
     )
-    for column in ("name", "title", "classes", "here"):
+    for column in ("name", "title", "classes", "fetched", "here"):
         table.add_column(column)
     data = []
     for name, source in SOURCES.items():
         splits = ", ".join(here.get(name, [])) or "no"
-        table.add_row(name, source.title, str(source.classes), splits)
+        table.add_row(
+            name, source.title, str(source.classes), "yes" if source.fetchable else "by hand", splits
+        )
         data.append(
-            {"name": name, "title": source.title, "classes": source.classes, "here": here.get(name, [])}
+            {
+                "name": name,
+                "title": source.title,
+                "classes": source.classes,
+                "fetchable": source.fetchable,
+                "here": here.get(name, []),
+            }
         )
     say(stdout(), [table], data, as_json=as_json)
 
 
 @app.command("fetch")
 def fetch_set(
-    name: Annotated[str, typer.Argument(help="A name from `redhanded data list`.")],
+    name: Annotated[str, typer.Argument(help="A name that `redhanded data list` calls fetched.")],
     source: Annotated[
         Path | None, typer.Option("--from", help="The official archive, if you have downloaded it yourself.")
     ] = None,

@@ -1,6 +1,7 @@
 """What several commands share: options, progress bars, and how results are printed."""
 
 import json
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -34,6 +35,9 @@ ModeName = Annotated[
     str,
     typer.Option("--mode", help="paper: the query that closes an account is answered; enforce: refused."),
 ]
+Seed = Annotated[
+    int, typer.Option("--seed", min=0, max=2**63 - 1, help="Seed of everything random, the order included.")
+]
 DeviceName = Annotated[str, typer.Option("--device", help="cpu, cuda or cuda:N.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON for machines instead of tables.")]
 Artefacts = Annotated[
@@ -42,6 +46,8 @@ Artefacts = Annotated[
 MODES: Mapping[str, Mode] = {name: name for name in get_args(Mode)}
 ORDERS: Mapping[str, Order] = {name: name for name in get_args(Order)}
 FIDELITIES: Mapping[str, Fidelity] = {name: name for name in get_args(Fidelity)}
+SILENCE = 60.0
+"""Seconds without a word where no bar can be drawn."""
 ARTEFACTS = Path("runs/artefacts")
 
 T = TypeVar("T")
@@ -80,10 +86,13 @@ def context_of(records: Path, artefacts: Path, device: str, console: Console) ->
 
 
 def bars(console: Console) -> Callable[[str], Any]:
-    """Return a reporter that shows one progress bar at a time."""
+    """Return a reporter that shows one progress bar at a time; where no bar can be drawn, a line a minute."""
 
     @contextmanager
     def open_bar(title: str) -> Iterator[Told]:
+        if not console.is_terminal:
+            yield _lines(console, title)
+            return
         columns = (
             TextColumn("{task.description}"),
             BarColumn(bar_width=24),
@@ -96,6 +105,18 @@ def bars(console: Console) -> Callable[[str], Any]:
             yield lambda done, of: progress.update(task, completed=done, total=of)
 
     return open_bar
+
+
+def _lines(console: Console, title: str) -> Told:
+    said = time.monotonic()
+
+    def tell(done: int, of: int) -> None:
+        nonlocal said
+        if time.monotonic() - said >= SILENCE:
+            said = time.monotonic()
+            console.print(f"{title} {done:,}/{of:,}", highlight=False, markup=False)
+
+    return tell
 
 
 def announce(console: Console) -> Callable[[Cell, int, int], None]:

@@ -51,7 +51,7 @@ def run(
     names = list(TABLES) if not tables or tables == ["all"] else tables
     chosen_world = world_named(world)
     made = [chosen(TABLES, name, "table")(chosen_world) for name in names]
-    if time_limit is not None and time_limit <= 0:
+    if time_limit is not None and not 0 < time_limit < float("inf"):
         raise RedhandedError(f"time-limit: {time_limit} is not a number of seconds above 0")
     show = stderr()
     context = context_of(out or Path("runs") / chosen_world.name, artefacts, device, show)

@@ -90,8 +90,9 @@ def read_manifest(directory: Path) -> dict[str, Any]:
     return manifest
 
 
-def load_bundle(directory: Path) -> SimilarityDetector:
+def load_bundle(directory: Path | str) -> SimilarityDetector:
     """Read a bundle, checking every digest; raises `RedhandedError` if anything does not fit."""
+    directory = Path(directory)
     manifest = read_manifest(directory)
     try:
         axes = load_file(directory / ARRAYS)["axes"]

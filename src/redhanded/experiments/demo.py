@@ -1,6 +1,7 @@
 """The main job end to end: a thief clones a model, the guard watches, and the bill is shown."""
 
 import platform
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -59,7 +60,7 @@ class Demo:
     def view(self, context: Context) -> View:
         """Gather the finished cells into what the page shows."""
         calibration = context.record(self.detections[0].calibration)
-        records = [context.record(cell) for cell in self.cells]
+        records = [context.record(cell) for cell in everything(self.cells)]
         first = records[0]
         return View(
             title="A thief clones a model, and is caught",
@@ -77,7 +78,10 @@ class Demo:
             encoders=tuple(self._encoder(cell, context) for cell in self.encoders),
             seconds=float(sum(record["seconds"] for record in records)),
             provenance={
-                **{name: str(first[name]) for name in ("revision", "redhanded", "torch", "python", "device")},
+                **{
+                    name: ", ".join(dict.fromkeys(str(record[name]) for record in records))
+                    for name in ("revision", "redhanded", "torch", "python", "device")
+                },
                 "machine": platform.platform(terse=True),
             },
         )
@@ -100,6 +104,16 @@ class Demo:
             float(record["effective_rank"]),
             float(record["first_axis_share"]),
         )
+
+
+def everything(cells: Iterable[Cell]) -> list[Cell]:
+    """Return cells and all they need, each once, in the order given."""
+    found: dict[Cell, None] = {}
+    for cell in cells:
+        found.setdefault(cell)
+        for need in everything(cell.needs):
+            found.setdefault(need)
+    return list(found)
 
 
 def _honest_stream(cell: Honest, context: Context) -> Stream:

@@ -102,7 +102,11 @@ def result_table(view: View) -> Table:
     """Return the attacks' bill for a terminal of 100 columns, FPR and victim below."""
     notes = [f"Victim accuracy {_percent(view.victim_accuracy)}."]
     notes += [f"FPR on {row.name}: {_fpr(row)}; target {_percent(view.fpr_target)}." for row in view.heldout]
-    notes += ["Benign floor: the bans an honest stream of the same length makes."]
+    notes += [
+        "Benign floor: the bans that an honest stream of the first kind and the same length makes.",
+        "FPR is in whole bans; its interval follows the flags, of which 50 make a ban.",
+        "Random sampling, the baseline, sends as many natural images as the others start from.",
+    ]
     table = _terminal_table(view.title, notes)
     table.add_column("attack", overflow="fold")
     for name in (
@@ -214,7 +218,7 @@ def _sentence(row: Row) -> str:
     return (
         f"<strong>{html.escape(row.attack)}</strong>: {row.queries:,} queries bought a clone that is "
         f"right on {_percent(row.accuracy)} of test images. {verdict}; an honest stream of the same length "
-        f"makes {_few(row.benign_floor)} bans."
+        f"of the first kind below makes {_few(row.benign_floor)} bans."
     )
 
 
@@ -269,7 +273,8 @@ def _plots(view: View) -> str:
             _section(
                 "What was flagged",
                 "In each column, the top image was flagged because the one below it had been sent earlier; "
-                "the third row shows how little they differ.",
+                "the third row shows the difference. Pairs of random sampling and of the honest user are "
+                "false positives: two different photographs that the encoder takes for near-copies.",
                 _figure(view, "pairs", _pairs_alt(view)),
             ),
         )

@@ -3,11 +3,12 @@
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from threading import Lock
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import numpy as np
 
 from redhanded.detectors.base import Detector, Verdict, check_images
+from redhanded.errors import RedhandedError
 from redhanded.guard.ledger import Ban, Ledger, MemoryLedger
 from redhanded.types import FeatureArray, ImageArray, OutputArray
 
@@ -56,7 +57,12 @@ class Guard:
         ledger: Ledger | None = None,
         mode: Mode = "enforce",
     ) -> None:
-        """Put `detector` in front of `victim`, with a `MemoryLedger` unless told otherwise."""
+        """Put `detector` in front of `victim`, with a `MemoryLedger` unless told otherwise.
+
+        Raises `RedhandedError` for an unknown mode.
+        """
+        if mode not in get_args(Mode):
+            raise RedhandedError(f"mode: unknown {mode!r}; choose from {', '.join(get_args(Mode))}")
         self.victim = victim
         self.detector = detector
         self.ledger: Ledger = MemoryLedger() if ledger is None else ledger
@@ -77,6 +83,10 @@ class Guard:
         # first, so that a victim that fails leaves no trace: the client will send the same again, and must
         # not be judged by its own retry. The answers are withheld until the verdict.
         answers = np.asarray(self.victim(images))
+        if len(answers) != len(images):
+            raise RedhandedError(
+                f"victim: gave {len(answers)} answers to {len(images)} images; it must return a row for each"
+            )
         width = rows.shape[1]
         if self.detector.needs_outputs:
             rows = np.hstack([rows, answers.astype(np.float32)])

@@ -14,6 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from redhanded.detectors.base import Arrays, Scope, Verdict, check_images
+from redhanded.errors import RedhandedError
 from redhanded.guard import Ban, Guard, MemoryLedger, Reply
 from redhanded.types import FeatureArray, ImageArray, OutputArray
 
@@ -339,6 +340,14 @@ def test_an_empty_batch_opens_no_account() -> None:
     reply = guard.query("a", images([]))
     assert (len(reply.outputs), reply.refused, reply.banned) == (0, 0, False)
     assert not guard._accounts
+
+
+def test_a_guard_refuses_unknown_modes_and_victims_that_do_not_answer_each_image() -> None:
+    with pytest.raises(RedhandedError, match=r"^mode: "):
+        Guard(victim, Repeats(), mode="nosuch")  # type: ignore[arg-type]
+    guard = Guard(lambda batch: victim(batch[:1]), Repeats())
+    with pytest.raises(RedhandedError, match=r"^victim: gave 1 answers to 4"):
+        guard.query("a", images([1, 2, 3, 4]))
 
 
 def test_guards_do_not_share_a_default_ledger() -> None:
