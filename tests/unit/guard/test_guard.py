@@ -1,5 +1,7 @@
 """The guard: victim, detector and ledger under threads, replicas and failures."""
 
+import subprocess
+import sys
 from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -342,9 +344,14 @@ def test_an_empty_batch_opens_no_account() -> None:
     assert not guard._accounts
 
 
-def test_a_guard_refuses_unknown_modes_and_victims_that_do_not_answer_each_image() -> None:
-    with pytest.raises(RedhandedError, match=r"^mode: "):
-        Guard(victim, Repeats(), mode="nosuch")  # type: ignore[arg-type]
+def test_a_guard_refuses_an_unknown_mode() -> None:
+    """In a process of its own: here the shape checker would be first."""
+    code = "from redhanded.guard import Guard; Guard(None, None, mode='nosuch')"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.stderr.splitlines()[-1].endswith("mode: unknown 'nosuch'; choose from paper, enforce")
+
+
+def test_a_guard_refuses_a_victim_that_does_not_answer_each_image() -> None:
     guard = Guard(lambda batch: victim(batch[:1]), Repeats())
     with pytest.raises(RedhandedError, match=r"^victim: gave 1 answers to 4"):
         guard.query("a", images([1, 2, 3, 4]))
