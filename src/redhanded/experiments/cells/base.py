@@ -7,7 +7,10 @@ from torch import nn
 
 from redhanded.experiments.canonical import key_of
 from redhanded.experiments.context import Cell, Context
-from redhanded.lab.models import Architecture, SimNet
+from redhanded.experiments.datasets import as_tensor
+from redhanded.lab.data.archive import ImageSet
+from redhanded.lab.models import Architecture, SimNet, build
+from redhanded.lab.training import Training, train_classifier
 
 MODEL = "model.safetensors"
 
@@ -30,6 +33,27 @@ def save_model(model: nn.Module, context: Context, cell: Cell) -> None:
     """Write the weights to the cell's scratch folder."""
     weights = {name: value.cpu().contiguous() for name, value in model.state_dict().items()}
     save_file(weights, context.store.scratch(cell) / MODEL)
+
+
+def classifier(
+    cell: Cell, data: ImageSet, architecture: Architecture, training: Training, context: Context
+) -> nn.Module:
+    """Train the cell's classifier on a labelled set, resuming from its checkpoint, and save its weights."""
+    classes = len(data.classes)
+    generator = context.generator(cell)
+    model = build(architecture, classes, generator, context.device)
+    with context.reporter(f"{cell.label}: training") as progress:
+        train_classifier(
+            model,
+            as_tensor(data.images, context.device),
+            one_hot(data.labels, classes, context.device),
+            training,
+            generator,
+            progress=progress,
+            checkpoint=context.checkpoint(cell, "training"),
+        )
+    save_model(model, context, cell)
+    return model
 
 
 def load_model(architecture: Architecture, classes: int, context: Context, cell: Cell) -> nn.Module:

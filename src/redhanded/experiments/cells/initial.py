@@ -6,13 +6,13 @@ from typing import ClassVar
 import torch
 from safetensors.torch import load_file
 
-from redhanded.experiments.cells.base import MODEL, Keyed, one_hot, save_model
+from redhanded.experiments.cells.base import MODEL, Keyed, classifier
 from redhanded.experiments.context import Cell, Context
-from redhanded.experiments.datasets import Data, as_tensor
+from redhanded.experiments.datasets import Data
 from redhanded.experiments.store import Record
 from redhanded.lab.initialisation import Weights, imagenet_vgg16_bn
 from redhanded.lab.models import Architecture, build
-from redhanded.lab.training import Training, train_classifier
+from redhanded.lab.training import Training
 
 
 @dataclass(frozen=True)
@@ -73,19 +73,7 @@ class PublicWeights(Keyed):
     def run(self, context: Context) -> Record:
         """Train and save the weights."""
         data = self.data.load()
-        generator = context.generator(self)
-        model = build(self.architecture, len(data.classes), generator, context.device)
-        with context.reporter(f"{self.label}: training") as progress:
-            train_classifier(
-                model,
-                as_tensor(data.images, context.device),
-                one_hot(data.labels, len(data.classes), context.device),
-                self.training,
-                generator,
-                progress=progress,
-                checkpoint=context.checkpoint(self, "training"),
-            )
-        save_model(model, context, self)
+        classifier(self, data, self.architecture, self.training, context)
         return {"images": len(data), "classes": len(data.classes)}
 
     def load(self, context: Context) -> Weights:

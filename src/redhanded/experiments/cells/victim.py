@@ -6,13 +6,13 @@ from typing import ClassVar
 import torch
 from torch import nn
 
-from redhanded.experiments.cells.base import Keyed, load_model, one_hot, save_model
+from redhanded.experiments.cells.base import Keyed, classifier, load_model
 from redhanded.experiments.context import Cell, Context
 from redhanded.experiments.datasets import Data, as_tensor
 from redhanded.experiments.metrics import accuracy
 from redhanded.experiments.store import Record
-from redhanded.lab.models import Architecture, build
-from redhanded.lab.training import Training, train_classifier
+from redhanded.lab.models import Architecture
+from redhanded.lab.training import Training
 
 
 @dataclass(frozen=True)
@@ -51,19 +51,7 @@ class TrainVictim(Keyed):
         """Train, save the weights, and measure the test accuracy."""
         data, test = self.data.load(), self.test.load()
         classes = len(data.classes)
-        generator = context.generator(self)
-        model = build(self.architecture, classes, generator, context.device)
-        with context.reporter(f"{self.label}: training") as progress:
-            train_classifier(
-                model,
-                as_tensor(data.images, context.device),
-                one_hot(data.labels, classes, context.device),
-                self.training,
-                generator,
-                progress=progress,
-                checkpoint=context.checkpoint(self, "training"),
-            )
-        save_model(model, context, self)
+        model = classifier(self, data, self.architecture, self.training, context)
         found = accuracy(
             model, as_tensor(test.images, context.device), torch.from_numpy(test.labels).to(context.device)
         )
