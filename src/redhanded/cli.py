@@ -33,6 +33,8 @@ def top(
     """Options of every command."""
 
 
+INTERRUPTED = 130
+"""The exit code of a command that was interrupted."""
 STOPPED = "redhanded: stopped; what was finished is kept, run the same command to go on"
 
 
@@ -48,10 +50,10 @@ def main() -> None:
         from redhanded import commands
 
         commands.register(app)
-        sys.exit(app(standalone_mode=False) or 0)
-    except typer.Abort:  # an interrupt that came while the words were read
-        print(STOPPED, file=sys.stderr)
-        sys.exit(130)
+        code = app(standalone_mode=False) or 0
+        if code == INTERRUPTED:
+            print(STOPPED, file=sys.stderr)
+        sys.exit(code)
     except TyperException as error:  # what the words themselves have wrong
         print(f"redhanded: {_message(error)}; see redhanded --help", file=sys.stderr)
         sys.exit(2)
@@ -72,7 +74,7 @@ def main() -> None:
         sys.exit(2)
     except KeyboardInterrupt:
         print(STOPPED, file=sys.stderr)
-        sys.exit(130)
+        sys.exit(INTERRUPTED)
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -91,6 +92,24 @@ def test_truncated_archive(tmp_path):
         "calibrate", "--data", "cifar10", "--out", "b", cwd=tmp_path, REDHANDED_DATA=str(tmp_path)
     )
     one_line(done, "train.npz")
+
+
+def test_an_interrupt_says_that_the_same_command_goes_on(tmp_path):
+    """Control-C in the middle of a training."""
+    with subprocess.Popen(
+        [sys.executable, "-m", "redhanded.cli", "run", "i"],
+        cwd=tmp_path,
+        env=ENV,
+        stderr=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        text=True,
+    ) as running:
+        assert running.stderr.readline().startswith("[1/")
+        running.send_signal(signal.SIGINT)
+        told = running.stderr.read()
+    assert running.returncode == 130
+    assert told.strip().splitlines()[-1].endswith("run the same command to go on")
+    assert "Traceback" not in told
 
 
 def test_oracle_that_raises(folder):
