@@ -14,6 +14,7 @@ from redhanded.experiments.query_figures import (
     confidence_histograms,
     confidence_over_queries,
     crossed_samples,
+    traits_by_attack,
 )
 from redhanded.experiments.style import save_png, save_svg
 
@@ -28,14 +29,17 @@ def figures(
     """Draw what queries look like (the paper's Figures 2, 3, 5 and 6) from extraction records.
 
     Writes a PNG and an SVG for each figure: crossed samples over iterations, and histograms of predicted
-    confidence on surrogate and victim, a set for each world and number of seeds.
+    confidence on surrogate and victim, a set for each world and number of seeds; and one that sums up each
+    world's attacks: targets reached, distortion, overfitting, diversity of features.
     """
-    found = [record for record in _read(records) if record.get("kind") == "extraction"]
+    read = list(_read(records))
+    found = [record for record in read if record.get("kind") == "extraction"]
     if not found:
         raise RedhandedError(
             f"records: {records} holds no extraction records; make some with `redhanded run`"
         )
-    for name, figure in _drawn(found):
+    detections = [record for record in read if record.get("kind") == "detection"]
+    for name, figure in _drawn(found, detections):
         save_png(figure, out / f"{name}.png")
         save_svg(figure, out / f"{name}.svg")
         stderr().print(f"Drew {out / name}.png and .svg", highlight=False, markup=False)
@@ -51,7 +55,11 @@ def _read(folder: Path) -> Iterator[dict[str, Any]]:
             yield record
 
 
-def _drawn(records: list[dict[str, Any]]) -> Iterator[tuple[str, Figure]]:
+def _drawn(records: list[dict[str, Any]], detections: list[dict[str, Any]]) -> Iterator[tuple[str, Figure]]:
+    for world in sorted({record["world"] for record in records}):
+        largest = max(record["n_seed"] for record in records if record["world"] == world)
+        chosen = [r for r in records if r["world"] == world and r["n_seed"] in (0, largest)]
+        yield f"traits-{world}", traits_by_attack(chosen, detections)
     crafting = [record for record in records if "traits_crossed_victim" in record]
     for world, n_seed in sorted({(record["world"], record["n_seed"]) for record in crafting}):
         sized = [r for r in crafting if (r["world"], r["n_seed"]) == (world, n_seed)]

@@ -11,10 +11,11 @@ import torch
 from torch import Tensor, nn
 
 from redhanded.experiments.metrics import accuracy
+from redhanded.lab.encoders import effective_rank
 from redhanded.lab.models import CIFAR10_STD
 from redhanded.lab.training import predict
 from redhanded.lab.types import Images, Outputs, Round
-from redhanded.types import Float, Int
+from redhanded.types import FeatureArray, Float, Int
 
 BINS = 20
 """Of a histogram of predicted confidence from 0 to 1."""
@@ -51,6 +52,16 @@ def distortion(sources: Images, crafted: Images) -> dict[str, float]:
         "l2_standardised": float(scaled.flatten(1).norm(dim=1).mean()),
         "linf_standardised": float(scaled.abs().max()),
     }
+
+
+def feature_diversity(features: FeatureArray) -> dict[str, float]:
+    """How diverse a stream is in an encoder's space: directions it fills, and its spread.
+
+    `query_effective_rank` counts the directions, `query_spread` is the root of the total variance. Copies of
+    few seeds fill as many directions as their seeds do; what an attack adds shows beside natural images.
+    """
+    spread = float(np.sqrt(features.var(axis=0, dtype=np.float64).sum()))
+    return {"query_effective_rank": effective_rank(features), "query_spread": spread}
 
 
 @dataclass

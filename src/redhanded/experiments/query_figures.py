@@ -1,6 +1,6 @@
 """What queries look like, drawn from extraction records: Figures 2, 3, 5 and 6 of the paper (§IV-B)."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import cycle
 from typing import Any
 
@@ -73,6 +73,79 @@ def confidence_over_queries(record: Record) -> Figure:
             for place in chosen.tolist()
         ]
         return _histograms(rows)
+
+
+PANELS: tuple[tuple[str, tuple[tuple[str, Callable[[Record], float | None]], ...]], ...] = (
+    (
+        "reached its target (%)",
+        (
+            ("on the surrogate", lambda record: _percent_of(record, "traits_reached_surrogate")),
+            ("on the victim", lambda record: _percent_of(record, "traits_reached_victim")),
+        ),
+    ),
+    ("mean L2 change (pixels)", (("", lambda record: _mean_of(record, "traits_l2")),)),
+    (
+        "clone's accuracy (%)",
+        (
+            ("transfer set", lambda record: _times(record.get("transfer_accuracy"), 100)),
+            ("test set", lambda record: _times(record["accuracy"], 100)),
+        ),
+    ),
+    ("feature directions", (("", lambda record: record.get("query_effective_rank")),)),
+)
+"""What is drawn of an attack: panels of one or two figures a record."""
+
+
+def traits_by_attack(extractions: Sequence[Record], detections: Sequence[Record]) -> Figure:
+    """What the queries of each attack have in common, a row an attack, means over rounds and seeds.
+
+    Reached targets, distortion, and the clone's accuracy on what it was trained on beside that on the test
+    set (the overfitting argument) come from extractions; the diversity of features, their effective rank in
+    the detector's encoder, from detections of the same streams.
+    """
+    ranks = {record["stream"]: record.get("query_effective_rank") for record in detections}
+    shown: dict[str, list[Record]] = {}
+    for record in sorted(extractions, key=lambda record: (record["n_seed"] == 0, record["attack"])):
+        shown.setdefault(record["attack"], []).append(
+            record | {"query_effective_rank": ranks.get(record["key"])}
+        )
+    rows = np.arange(len(shown))[::-1]
+    with styled():
+        figure = Figure(figsize=(WIDTH, 1.1 + 0.2 * len(shown)), dpi=DPI, layout="constrained")
+        for place, (axes, (title, parts)) in enumerate(
+            zip(figure.subplots(1, len(PANELS), sharey=True), PANELS, strict=True)
+        ):
+            for (name, figure_of), (colour, _, marker) in zip(parts, LOOKS, strict=False):
+                points = [
+                    (_mean([figure_of(run) for run in runs]), row)
+                    for runs, row in zip(shown.values(), rows, strict=True)
+                ]
+                drawn = [(value, row) for value, row in points if value is not None]
+                axes.plot(*zip(*drawn, strict=True), ls="", marker=marker, ms=4, color=colour, label=name)
+            axes.set_title(title, fontsize=8, loc="left", color=MUTED)
+            axes.set_xlim(left=0)
+            if len(parts) > 1:
+                axes.legend(fontsize=6.5, loc="upper left", bbox_to_anchor=(-0.1, -0.12), handlelength=1)
+            if place == 0:
+                axes.set_yticks(rows, shown, fontsize=8)
+        return figure
+
+
+def _mean(values: Sequence[float | None]) -> float | None:
+    found = [value for value in values if value is not None]
+    return float(np.mean(found)) if found else None
+
+
+def _mean_of(record: Record, trait: str) -> float | None:
+    return _mean(record.get(trait) or [])
+
+
+def _percent_of(record: Record, trait: str) -> float | None:
+    return _times(_mean_of(record, trait), 100)
+
+
+def _times(value: float | None, factor: float) -> float | None:
+    return None if value is None else factor * value
 
 
 def _histograms(rows: Sequence[tuple[str, dict[str, np.ndarray]]]) -> Figure:

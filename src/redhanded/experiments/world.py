@@ -160,7 +160,9 @@ def _scale(round_training: Training, final_training: Training) -> Scale:
         round_training,
         final_training,
         Dfme(budget=60_000, batch=16, generator_width=16, student_lr=0.2),
-        Tramer(rounds=5, round_training=searching, final_training=replace(searching, epochs=12)),
+        Tramer(
+            budget=20_000, rounds=5, round_training=searching, final_training=replace(searching, epochs=12)
+        ),
         KnockoffNets(
             batch=8, online_training=replace(round_training, epochs=1), final_training=final_training
         ),

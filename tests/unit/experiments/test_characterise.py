@@ -1,10 +1,18 @@
 """What queries look like, against numbers worked out by hand."""
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
 
-from redhanded.experiments.characterise import BINS, Characteriser, crossed, distortion, histogram
+from redhanded.experiments.characterise import (
+    BINS,
+    Characteriser,
+    crossed,
+    distortion,
+    feature_diversity,
+    histogram,
+)
 from redhanded.lab.models import CIFAR10_STD
 from redhanded.lab.types import Round
 
@@ -125,3 +133,12 @@ def test_histogram_counts_everything_once():
     assert counts[1] == 1
     assert counts[-1] == 3
     assert crossed(torch.tensor([0, 1, 2]), torch.tensor([0, 2, 1])) == pytest.approx(2 / 3)
+
+
+def test_diversity_counts_the_directions_that_a_stream_fills():
+    cross = np.array([[1, 0, 0], [-1, 0, 0], [0, 1, 0], [0, -1, 0]], np.float32)
+    assert feature_diversity(cross) == pytest.approx({"query_effective_rank": 2.0, "query_spread": 1.0})
+    line = np.outer(np.arange(5), [3.0, 4.0, 0.0]).astype(np.float32)
+    assert feature_diversity(line) == pytest.approx(
+        {"query_effective_rank": 1.0, "query_spread": 5 * np.sqrt(2)}
+    )

@@ -11,10 +11,12 @@ from redhanded.detectors.calibrate import Replay, rates
 from redhanded.experiments.cells.base import Keyed
 from redhanded.experiments.cells.calibrate import Calibrate, benign_stream, split_of
 from redhanded.experiments.cells.extract import Extract
+from redhanded.experiments.characterise import feature_diversity
 from redhanded.experiments.context import Cell, Context
 from redhanded.experiments.datasets import Data, as_floats
 from redhanded.experiments.replay import Detection, nearest_in_account, replay
 from redhanded.experiments.store import Record
+from redhanded.types import FeatureArray
 
 KEPT_PAIRS = 24
 """Flagged pairs of images that a detection keeps for the report."""
@@ -28,7 +30,7 @@ class Honest(Keyed):
     stream: tuple[Data, ...]
     seed: int = 0
 
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
     resumes: ClassVar[bool] = False
     kind: ClassVar[Literal["detection"]] = "detection"
 
@@ -62,8 +64,9 @@ class Honest(Keyed):
         images = benign_stream(self.stream, self.seed)
         stream, detector = as_floats(images), self.calibration.load(context)
         found = replay(detector, stream)
-        _save_detection(found, detector, stream, context, self)
-        return _detection_metrics(found, self.calibration.flags_to_ban)
+        features = _embed(detector, stream)
+        _save_detection(found, features, stream, context, self)
+        return _detection_metrics(found, self.calibration.flags_to_ban) | feature_diversity(features)
 
 
 @dataclass(frozen=True)
@@ -75,7 +78,8 @@ class Detect(Keyed):
     honest: Honest
     """A held-out natural stream: what an honest user would have been charged."""
 
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
+    """2: with the diversity of the stream's features."""
     resumes: ClassVar[bool] = False
 
     @property
@@ -107,7 +111,8 @@ class Detect(Keyed):
         log = self.extraction.log(context)
         detector = self.calibration.load(context)
         found = replay(detector, log.images, log.outputs)
-        _save_detection(found, detector, log.images, context, self)
+        features = _embed(detector, log.images)
+        _save_detection(found, features, log.images, context, self)
         honest = context.record(self.honest)
         stolen = context.record(self.extraction)
         floor = honest["flags"] / honest["queries"] * len(log) / self.calibration.flags_to_ban
@@ -115,7 +120,7 @@ class Detect(Keyed):
         measured = _detection_metrics(found, self.calibration.flags_to_ban)
         # the rate at which an attack is banned is no false-positive rate; that one is the honest user's
         charged = {name: honest[name] for name in ("fpr", "fpr_low", "fpr_high")}
-        return kept | measured | charged | {"benign_floor": floor}
+        return kept | measured | charged | {"benign_floor": floor} | feature_diversity(features)
 
 
 def _detection_fields(calibration: Calibrate) -> Record:
@@ -140,16 +145,17 @@ def _detection_metrics(found: Detection, flags_to_ban: int) -> Record:
     }
 
 
+def _embed(detector: SimilarityDetector, images: np.ndarray) -> FeatureArray:
+    parts = [
+        detector.features(np.ascontiguousarray(images[at : at + 1024])) for at in range(0, len(images), 1024)
+    ]
+    return np.concatenate(parts)
+
+
 def _save_detection(
-    found: Detection, detector: SimilarityDetector, images: np.ndarray, context: Context, cell: Cell
+    found: Detection, features: FeatureArray, images: np.ndarray, context: Context, cell: Cell
 ) -> None:
     """Keep the per-query verdicts, and some flagged pairs as bytes for the report's pictures."""
-    features = np.concatenate(
-        [
-            detector.features(np.ascontiguousarray(images[at : at + 1024]))
-            for at in range(0, len(images), 1024)
-        ]
-    )
     flagged = np.flatnonzero(found.neighbours >= 0)
     shown = flagged[np.linspace(0, len(flagged) - 1, min(KEPT_PAIRS, len(flagged))).astype(int)]
     pairs = np.stack([images[shown], images[found.neighbours[shown]]], 1)

@@ -1,6 +1,7 @@
 """JBA-BS: the point on the surrogate's boundary between a source and its adversarial example (§III-A3)."""
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -31,6 +32,9 @@ class BinarySearch:
     max_steps: int = 1000
     unit: tuple[float, float, float] = CIFAR10_STD
     fidelity: Fidelity = "corrected"
+
+    version: ClassVar[int] = 2
+    """2: further sources make up for rows that failed."""
 
     @torch.no_grad()
     def __call__(self, surrogate: nn.Module, aim: Aim, generator: torch.Generator) -> Crafted:

@@ -39,6 +39,9 @@ from redhanded.types import ADDED, Int
 CRAFT_BATCH = 256
 """Images crafted at once; crafting is image by image in effect, so it never changes a query."""
 
+SPARE_SOURCES = 64
+"""Sources tried at once, at least, to make up for those of which nothing could be crafted."""
+
 ROUND_TRAINING = Training(epochs=20)
 FINAL_TRAINING = Training(epochs=100)
 
@@ -63,8 +66,10 @@ class Jba:
 
     Sources are the whole transfer set, or `reservoir` random rows of it (κ) from round `reservoir_from` on.
     Where the budget cannot take all their variants, `truncation` keeps the first sources, seeds first (the
-    reference), or random ones. Papernot's augmentation turns its step around every `flip_every` rounds and
-    trains on with the same surrogate (`warm`).
+    reference), or random ones; sources of which nothing could be crafted make room for the next.
+
+    Papernot's augmentation turns its step around every `flip_every` rounds and trains on with the same
+    surrogate (`warm`).
     """
 
     perturbation: Perturbation
@@ -117,8 +122,7 @@ class Jba:
         while transfer.left > 0 and len(exchanged.crafted) > 0:
             surrogate = transfer.train(surrogate, self.round_training, generator)
             yield exchanged.round(surrogate)
-            plan = self._plan(transfer, surrogate, number, generator)
-            exchanged = self._augment(transfer, surrogate, plan, number, generator)
+            exchanged = self._augment(transfer, surrogate, number, generator)
             surrogate = self._next(surrogate, new_surrogate)
             number += 1
         surrogate = transfer.train(surrogate, self.final_training, generator)
@@ -131,14 +135,29 @@ class Jba:
             fresh.load_state_dict(surrogate.state_dict())
         return fresh
 
-    def _plan(
+    def _plans(
         self, transfer: Transfer, surrogate: nn.Module, number: int, generator: torch.Generator
-    ) -> Plan:
-        """Choose sources, targets and their order."""
-        images, labels = transfer.images, transfer.labels
-        variants = 1 if self.towards == "own" else min(self.targets_per_source, labels.shape[1] - 1)
+    ) -> Iterator[Plan]:
+        """Yield as many sources as fill the budget; then further ones, for what could not be crafted."""
+        classes = transfer.labels.shape[1]
+        variants = 1 if self.towards == "own" else min(self.targets_per_source, classes - 1)
         fitting = -(-transfer.left // variants)
         sources = self._sources(len(transfer), fitting, number, generator)
+        further = torch.split(sources[fitting:], max(fitting, SPARE_SOURCES))
+        for part in (sources[:fitting], *further):
+            if len(part):
+                yield self._plan(transfer, surrogate, part, variants, generator)
+
+    def _plan(
+        self,
+        transfer: Transfer,
+        surrogate: nn.Module,
+        sources: Int[Tensor, " n"],
+        variants: int,
+        generator: torch.Generator,
+    ) -> Plan:
+        """Choose the targets of these sources, and their order."""
+        images, labels = transfer.images, transfer.labels
         match self.towards:
             case "likeliest":
                 targets = top_targets(predict(surrogate, images[sources]), labels[sources], variants).cpu()
@@ -151,24 +170,30 @@ class Jba:
         return Plan(sources.repeat_interleave(variants)[order], targets.flatten()[order])
 
     def _sources(self, rows: int, fitting: int, number: int, generator: torch.Generator) -> Int[Tensor, " n"]:
-        """Return the places of the rows to augment: all or a reservoir, cut to those that fit the budget."""
+        """Return the places of the rows to augment, those that fit the budget first: all or a reservoir."""
         sources = torch.arange(rows)
         if self.reservoir is not None and number >= self.reservoir_from and self.reservoir < rows:
             sources = torch.randperm(rows, generator=generator)[: self.reservoir]
         if len(sources) > fitting and self.truncation == "random":
             sources = sources[torch.randperm(len(sources), generator=generator)]
-        return sources[:fitting]
+        return sources
 
     def _augment(
-        self, transfer: Transfer, surrogate: nn.Module, plan: Plan, number: int, generator: torch.Generator
+        self, transfer: Transfer, surrogate: nn.Module, number: int, generator: torch.Generator
     ) -> Exchange:
-        """Craft and send one round's queries."""
-        crafted = self._craft(surrogate, transfer, plan, number, generator)
-        keep = crafted.keep.cpu()
-        exchanged = transfer.send(
-            crafted.images[crafted.keep], plan.parents[keep], plan.targets[keep], "augmented"
-        )
-        return replace(exchanged, failures=int(crafted.failed.sum()))
+        """Craft and send one round's queries: until the budget is filled, or no source is left."""
+        parts: list[tuple[Images, Int[Tensor, " k"], Int[Tensor, " k"]]] = []
+        ready = failures = 0
+        for plan in self._plans(transfer, surrogate, number, generator):
+            crafted = self._craft(surrogate, transfer, plan, number, generator)
+            keep = crafted.keep.cpu()
+            parts.append((crafted.images[crafted.keep], plan.parents[keep], plan.targets[keep]))
+            failures += int(crafted.failed.sum())
+            ready += len(parts[-1][0])
+            if ready >= transfer.left:
+                break
+        images, parents, targets = (torch.cat(column) for column in zip(*parts, strict=True))
+        return replace(transfer.send(images, parents, targets, "augmented"), failures=failures)
 
     def _craft(
         self, surrogate: nn.Module, transfer: Transfer, plan: Plan, number: int, generator: torch.Generator
