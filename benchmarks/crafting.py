@@ -10,21 +10,21 @@ import statistics
 import time
 import warnings
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
+from setting import trained
 from torch import Tensor, nn
 
-from redhanded.experiments.datasets import Composed, as_tensor
 from redhanded.experiments.run import revision
 from redhanded.experiments.world import demo
 from redhanded.lab.attacks.carlini_wagner import CarliniWagner
 from redhanded.lab.attacks.jba import top_targets
 from redhanded.lab.attacks.perturb import Aim, LinfPgd
 from redhanded.lab.models import build
-from redhanded.lab.training import predict, train_classifier
+from redhanded.lab.training import predict
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # it imports what SciPy has moved
@@ -53,19 +53,6 @@ class BatchAbort(CarliniWagner):
     def improving(self, loss: Tensor, previous: Tensor) -> Tensor:
         """Return all rows or none."""
         return (loss.sum() < 0.9999 * previous.sum()).expand(len(loss))
-
-
-def trained(epochs: int) -> tuple[nn.Module, Tensor, Tensor]:
-    """Train the demo world's surrogate on its victim's images; return it with test images and labels."""
-    world = demo()
-    generator = torch.Generator().manual_seed(0)
-    model = build(world.surrogate, 10, generator)
-    known = world.victim_data.load()
-    labels = torch.eye(10)[torch.from_numpy(known.labels)]
-    training = replace(world.victim_training, epochs=epochs)
-    train_classifier(model, as_tensor(known.images), labels, training, generator)
-    test = Composed("digits", "test", 512).load()
-    return model, as_tensor(test.images), torch.from_numpy(test.labels)
 
 
 def aim_at(model: nn.Module, images: Tensor, labels: Tensor, count: int) -> Aim:
