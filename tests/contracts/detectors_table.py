@@ -7,9 +7,17 @@ from typing import Any
 
 import numpy as np
 
+from redhanded.detectors import (
+    BlacklightDetector,
+    HodaDetector,
+    LikelihoodDetector,
+    OutlierDetector,
+    PradaDetector,
+    SimilarityDetector,
+    StatefulDetector,
+)
 from redhanded.detectors.base import Arrays, Detector, Scope, Verdict, check_images
 from redhanded.detectors.index import principal_axes
-from redhanded.detectors.similarity import SimilarityDetector
 from redhanded.types import FeatureArray, ImageArray, OutputArray
 
 SHAPE = (1, 4, 4)
@@ -47,6 +55,16 @@ class LinearEncoder:
     def __call__(self, images: ImageArray) -> FeatureArray:
         flat = images.reshape(len(images), 1, PIXELS).astype(np.float64)
         return (flat * self.weights).sum(axis=2).astype(np.float32)
+
+
+@dataclass(frozen=True)
+class Thirds:
+    """A degree of hardness, 0 to 2, by the first pixel's thirds."""
+
+    digest: str = "thirds"
+
+    def __call__(self, images: ImageArray) -> FeatureArray:
+        return np.minimum(images[:, 0, 0, :1] * 3, 2).astype(np.int64).astype(np.float32)
 
 
 @dataclass
@@ -153,11 +171,32 @@ ENCODER = LinearEncoder()
 VARIANTS = pictures([0, 1, 2, 3] * 4)
 AXES = principal_axes(ENCODER(PROTOTYPES), 3)
 
+ONE = LinearEncoder(3, 1)
+LIKELY = ONE(PROTOTYPES)[:, 0]
+LOW = [int(LIKELY.argmin()) * 4 + variant for variant in range(4)]
+"""Codes of the least likely prototype."""
+
 ROWS = [
     Row("similarity", SimilarityDetector(ENCODER, delta=0.1, flags_to_ban=6, axes=AXES), VARIANTS),
     Row("similarity-scan", SimilarityDetector(ENCODER, delta=0.02, flags_to_ban=4), VARIANTS),
     Row("similarity-pairs", SimilarityDetector(ENCODER, 0.1, "pairs", 8, axes=AXES[:1]), VARIANTS),
     Row("similarity-wiped", SimilarityDetector(ENCODER, 0.1, "queries", 5, capacity=4, axes=AXES), VARIANTS),
+    Row("likelihood", LikelihoodDetector(ONE, float(np.median(LIKELY)), -1.0, warmup=6), pictures(LOW * 4)),
+    Row(
+        "likelihood-error",
+        LikelihoodDetector(
+            ONE, float(np.median(LIKELY)), -2.0, 3, spread="error", sides="two", flags_to_ban=3, capacity=5
+        ),
+        pictures(LOW * 4),
+    ),
+    Row("prada", PradaDetector(0.95, SHAPE, every=2, least_per_class=3, least=4), VARIANTS),
+    Row("prada-twice", PradaDetector(0.99, SHAPE, 2, every=1, least_per_class=2, least=2), VARIANTS),
+    Row("stateful", StatefulDetector(ENCODER, 0.05, neighbours=4), VARIANTS),
+    Row("stateful-wiped", StatefulDetector(ENCODER, 0.2, neighbours=2, flags_to_ban=4, capacity=6), VARIANTS),
+    Row("blacklight", BlacklightDetector(0.5, SHAPE, window=3, hashes=6), VARIANTS),
+    Row("blacklight-quota", BlacklightDetector(0.5, SHAPE, window=3, hashes=6, flags_to_ban=3), VARIANTS),
+    Row("outliers", OutlierDetector(ONE, float(np.median(LIKELY)), flags_to_ban=5), pictures(LOW * 4)),
+    Row("hoda", HodaDetector(Thirds(), np.array([0.2, 0.5, 0.3]), 0.5, window=5), pictures(LOW * 4)),
     Row("same-answer", SameAnswerDetector(), VARIANTS),
     Row("repeat", RepeatDetector(), VARIANTS),
 ]

@@ -2,7 +2,7 @@
 
 import typer
 
-from redhanded.commands import attack, calibrate, data, demo, figures, replay, run
+from redhanded.commands import attack, calibrate, compare, data, demo, figures, replay, run
 
 
 def register(app: typer.Typer) -> None:
@@ -12,5 +12,6 @@ def register(app: typer.Typer) -> None:
     app.command()(calibrate.calibrate)
     app.command()(replay.replay)
     app.command()(run.run)
+    app.command()(compare.compare)
     app.command()(figures.figures)
     app.add_typer(data.app, name="data")

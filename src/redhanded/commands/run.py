@@ -32,7 +32,8 @@ def run(
     tables: Annotated[
         list[str] | None,
         typer.Argument(
-            help="Tables of the paper: i, ii, vii; attacks: every attack once; or all (the default)."
+            help="Tables of the paper: i, ii, vii; attacks: every attack once; defences: what each output "
+            "defence costs and leaves; or all (the default)."
         ),
     ] = None,
     world: WorldName = "demo",
@@ -117,11 +118,15 @@ def _rendered(table: Table, world: str, context: Context) -> RichTable:
 
 
 def _name(table: Table) -> str:
-    return table.title if table.name == "attacks" else f"Table {table.name.upper()}: {table.title}"
+    return (
+        table.title if table.name in {"attacks", "defences"} else f"Table {table.name.upper()}: {table.title}"
+    )
 
 
 def _figure(value: float, entry: Entry) -> str:
-    return f"{value:.1%}" if entry.metric == "accuracy" else f"{round(value, 1):g}"
+    return {"accuracy": f"{value:.1%}", "bans": f"{round(value, 1):g}", "l1_mean": f"{value:.3f}"}[
+        entry.metric
+    ]
 
 
 def _spread(values: list[float], entry: Entry) -> str:

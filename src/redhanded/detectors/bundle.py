@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
 
@@ -10,38 +10,70 @@ import numpy as np
 from safetensors import SafetensorError
 from safetensors.numpy import load_file, save
 
+from redhanded.detectors.base import Detector
+from redhanded.detectors.blacklight import BlacklightDetector
 from redhanded.detectors.calibrate import Calibration
 from redhanded.detectors.encoder import OnnxEncoder
+from redhanded.detectors.hoda import HodaDetector
+from redhanded.detectors.likelihood import LikelihoodDetector
+from redhanded.detectors.outliers import OutlierDetector
+from redhanded.detectors.prada import PradaDetector
 from redhanded.detectors.similarity import SimilarityDetector
+from redhanded.detectors.stateful import StatefulDetector
+from redhanded.detectors.tuning import StatisticCalibration
 from redhanded.errors import RedhandedError
 
-FORMAT = 1
+FORMAT = 2
+"""2: any detector; its settings in a table of their own."""
 MANIFEST, ENCODER, ARRAYS = "bundle.json", "encoder.onnx", "arrays.safetensors"
+KINDS: dict[str, type[Any]] = {
+    "similarity": SimilarityDetector,
+    "likelihood": LikelihoodDetector,
+    "prada": PradaDetector,
+    "stateful": StatefulDetector,
+    "blacklight": BlacklightDetector,
+    "outliers": OutlierDetector,
+    "hoda": HodaDetector,
+}
+"""Detectors by the names that arrive from outside."""
 
 
 def save_bundle(
-    directory: Path, detector: SimilarityDetector, calibration: Calibration, provenance: dict[str, Any]
+    directory: Path,
+    detector: Detector[Any],
+    calibration: Calibration | StatisticCalibration,
+    provenance: dict[str, Any],
 ) -> None:
-    """Write a detector whose encoder is an `OnnxEncoder`; `provenance` says what tuned it.
+    """Write a detector of `KINDS`, whose encoder, if any, is an `OnnxEncoder`; `provenance`: what tuned it.
 
-    The manifest carries the digests of the other files and its own, and is written last, so a bundle
-    without a manifest is an unfinished one.
+    Its fields go into three places: the encoder's graph, arrays, and settings in the manifest. The manifest
+    carries the digests of the other files and its own, and is written last, so a bundle without a manifest
+    is an unfinished one.
     """
-    if not isinstance(detector.encoder, OnnxEncoder):
-        raise RedhandedError("encoder: only an ONNX encoder can be bundled; export it first")
+    kind = next((name for name, made in KINDS.items() if type(detector) is made), None)
+    if kind is None:
+        raise RedhandedError(
+            f"detector: {type(detector).__name__} cannot be bundled; choose from {', '.join(KINDS)}"
+        )
+    graph, arrays, settings = b"", {}, {}
+    for name, value in ((f.name, getattr(detector, f.name)) for f in fields(detector)):  # type: ignore[arg-type]
+        if name == "encoder":
+            if not isinstance(value, OnnxEncoder):
+                raise RedhandedError("encoder: only an ONNX encoder can be bundled; export it first")
+            graph = value.graph
+        elif isinstance(value, np.ndarray):
+            arrays[name] = np.ascontiguousarray(value)
+        else:
+            settings[name] = value
     directory.mkdir(parents=True, exist_ok=True)
-    axes = np.zeros((0, detector.encoder.dimensions), np.float32) if detector.axes is None else detector.axes
-    files = {ENCODER: detector.encoder.graph, ARRAYS: save({"axes": np.ascontiguousarray(axes)})}
+    files = {ARRAYS: save(arrays)} | ({ENCODER: graph} if graph else {})
     for name, content in files.items():
         (directory / name).write_bytes(content)
     manifest: dict[str, Any] = {
         "format": FORMAT,
-        "detector": "similarity",
-        "delta": detector.delta,
-        "count": detector.count,
-        "flags_to_ban": detector.flags_to_ban,
-        "capacity": detector.capacity,
-        "image_shape": list(detector.encoder.image_shape),
+        "detector": kind,
+        "settings": settings,
+        "image_shape": list(detector.encoder.image_shape if graph else detector.image_shape),  # type: ignore[attr-defined]
         "calibration": asdict(calibration),
         "provenance": provenance,
         "sha256": {name: hashlib.sha256(content).hexdigest() for name, content in files.items()},
@@ -70,13 +102,15 @@ def read_manifest(directory: Path) -> dict[str, Any]:
         ) from error
     except (ValueError, OSError) as error:
         raise RedhandedError(f"bundle: {path} cannot be read ({error}); make it again") from error
-    if not isinstance(manifest, dict) or manifest.get("format") != FORMAT:
+    if not isinstance(manifest, dict) or manifest.get("format") not in (1, FORMAT):
         found = manifest.get("format") if isinstance(manifest, dict) else None
-        raise RedhandedError(f"bundle: {path} has format {found}, this version reads {FORMAT}; make it again")
+        raise RedhandedError(
+            f"bundle: {path} has format {found}, this version reads up to {FORMAT}; make it again"
+        )
     digests = manifest.get("sha256")
     if not isinstance(digests, dict):
         raise RedhandedError(f"bundle: {path} lists no digests; make it again")
-    for name in (MANIFEST, ENCODER, ARRAYS):
+    for name in (MANIFEST, ARRAYS, *({ENCODER} & digests.keys())):
         file = directory / name
         if not file.is_file():
             raise RedhandedError(f"bundle: {file} is missing; copy the whole bundle again")
@@ -87,22 +121,38 @@ def read_manifest(directory: Path) -> dict[str, Any]:
                 f"bundle: the digest of {file} does not match {MANIFEST}; the file was changed or cut short, "
                 "copy the whole bundle again"
             )
+    if manifest["format"] == 1:  # similarity alone, its settings among the rest
+        names = ("delta", "count", "flags_to_ban", "capacity")
+        manifest["settings"] = {name: manifest[name] for name in names}
     return manifest
 
 
-def load_bundle(directory: Path | str) -> SimilarityDetector:
-    """Read a bundle, checking every digest; raises `RedhandedError` if anything does not fit."""
+def load_bundle(directory: Path | str) -> Any:
+    """Read a bundle, checking every digest, and return its detector, of one of `KINDS`.
+
+    Raises `RedhandedError` if anything does not fit.
+    """
     directory = Path(directory)
     manifest = read_manifest(directory)
+    kind = KINDS.get(manifest["detector"])
+    if kind is None:
+        raise RedhandedError(
+            f"bundle: {directory} holds a {manifest['detector']!r} detector, which this version does not "
+            "know; update redhanded or make it again"
+        )
     try:
-        axes = load_file(directory / ARRAYS)["axes"]
-    except (SafetensorError, KeyError) as error:
+        arrays = load_file(directory / ARRAYS)
+    except SafetensorError as error:
         raise RedhandedError(f"bundle: {directory / ARRAYS} is damaged ({error}); copy it again") from error
-    return SimilarityDetector(
-        encoder=OnnxEncoder((directory / ENCODER).read_bytes()),
-        delta=float(manifest["delta"]),
-        count=manifest["count"],
-        flags_to_ban=int(manifest["flags_to_ban"]),
-        capacity=manifest["capacity"],
-        axes=axes,
-    )
+    found: dict[str, Any] = dict(arrays)
+    for name, value in manifest["settings"].items():  # JSON has no tuples
+        found[name] = tuple(value) if isinstance(value, list) else value
+    if ENCODER in manifest["sha256"]:
+        found["encoder"] = OnnxEncoder((directory / ENCODER).read_bytes())
+    try:
+        return kind(**found)
+    except TypeError as error:
+        raise RedhandedError(
+            f"bundle: {directory / MANIFEST} does not describe a {manifest['detector']} detector ({error}); "
+            "make it again"
+        ) from error

@@ -158,13 +158,29 @@ def calibrate_similarity(
         RedhandedError: the stream is too short to resolve `fpr`, too many of its images are equal, or `fpr`
             is so large that any threshold fulfils it.
     """
-    n = len(features)
-    allowed = allowed_flags(n, fpr=fpr, count=count, flags_to_ban=flags_to_ban)
+    allowed = allowed_flags(len(features), fpr=fpr, count=count, flags_to_ban=flags_to_ban)
     pairs = _pairs_beyond(features, allowed, count, flags_to_ban)
+    return calibrate_pairs(pairs, fpr=fpr, count=count, flags_to_ban=flags_to_ban), pairs
+
+
+def calibrate_pairs(
+    pairs: NearPairs, *, fpr: float = FPR, count: Count = "queries", flags_to_ban: int = 50
+) -> Calibration:
+    """Find the largest δ for another target from the near pairs of a stream: no search, no encoder.
+
+    Raises:
+        RedhandedError: as `calibrate_similarity`, or the pairs do not reach as far as the target needs.
+    """
+    n = pairs.length
+    allowed = allowed_flags(n, fpr=fpr, count=count, flags_to_ban=flags_to_ban)
 
     def flags(delta: float) -> int:
         return replay_pairs(pairs, delta, count=count, flags_to_ban=flags_to_ban).flags
 
+    if flags(pairs.radius) <= allowed:
+        raise RedhandedError(
+            f"fpr: {fpr:g} needs pairs beyond {pairs.radius:.4g}, where the search stopped; calibrate anew"
+        )
     steps = np.unique(pairs.distance)
     if flags(float(np.nextafter(steps[0], np.inf))) > allowed:
         raise RedhandedError(
@@ -183,10 +199,7 @@ def calibrate_similarity(
     delta = float((steps[low - 1] + steps[low]) / 2) if low else float(steps[0])
     chosen = replay_pairs(pairs, delta, count=count, flags_to_ban=flags_to_ban)
     found = rates(chosen, flags_to_ban)
-    return (
-        Calibration(delta, fpr, count, flags_to_ban, n, chosen.flags, len(chosen.bans), **found),
-        pairs,
-    )
+    return Calibration(delta, fpr, count, flags_to_ban, n, chosen.flags, len(chosen.bans), **found)
 
 
 def _most_flags(n: int, count: Count, flags_to_ban: int) -> int:

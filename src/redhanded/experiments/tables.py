@@ -1,16 +1,29 @@
 """The paper's tables as data: which cell fills which place, and what the paper prints there."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from redhanded.experiments.attacks import ATTACKS as NAMES
 from redhanded.experiments.cells import Detect
+from redhanded.experiments.cells.defences import (
+    Defence,
+    Ensemble,
+    LabelOnly,
+    Misinformation,
+    Poisoning,
+    Rounding,
+    Sigmoid,
+    TrainDefender,
+    Truncation,
+    Undefended,
+)
+from redhanded.experiments.cells.utility import Utility
 from redhanded.experiments.context import Cell
 from redhanded.experiments.world import World
 from redhanded.lab.encoders.similarity import Loss
 
-Metric = Literal["accuracy", "bans"]
+Metric = Literal["accuracy", "bans", "l1_mean"]
 
 
 @dataclass(frozen=True)
@@ -110,10 +123,53 @@ def table_attacks(world: World) -> Table:
     return Table("attacks", "Every attack (queries)", tuple(entries))
 
 
+def output_defences(world: World) -> tuple[Defence, ...]:
+    """The output defences that the paper names (§V-B, §V-C), and none."""
+    kinds: tuple[Literal["misinformation", "ensemble"], ...] = ("misinformation", "ensemble")
+    misinformation, ensemble = (
+        TrainDefender(
+            world.train_victim(),
+            world.judging.outside,
+            world.surrogate,
+            world.judging.defender_training,
+            kind,
+        )
+        for kind in kinds
+    )
+    return (
+        Undefended(),
+        LabelOnly(),
+        Rounding(),
+        Truncation(),
+        Sigmoid(),
+        Poisoning(world.surrogate, world.classes),
+        Poisoning(world.surrogate, world.classes, "argmax"),
+        Misinformation(misinformation),
+        Ensemble(ensemble),
+    )
+
+
+def table_defences(world: World) -> Table:
+    """What each output defence costs honest users, and leaves a thief with probabilities or labels."""
+    entries = []
+    for defence in output_defences(world):
+        price = (Utility(world.train_victim(), defence),)
+        entries.append(Entry(defence.title, "Served acc.", price, "accuracy", None))
+        entries.append(Entry(defence.title, "L1 change", price, "l1_mean", None))
+        for soft, column in ((True, "Ex. Acc., soft"), (False, "Ex. Acc., hard")):
+            stolen = tuple(
+                replace(world.extract("jba-pgd", world.n_seed_large, seed), defence=defence, soft=soft)
+                for seed in world.seeds
+            )
+            entries.append(Entry(defence.title, column, stolen, "accuracy", None))
+    return Table("defences", "Output defences against JBA-PGD", tuple(entries))
+
+
 TABLES: Mapping[str, Callable[[World], Table]] = {
     "i": table_i,
     "ii": table_ii,
     "vii": table_vii,
     "attacks": table_attacks,
+    "defences": table_defences,
 }
-"""The paper's tables, and one of every attack, by the names that arrive from outside."""
+"""The paper's tables, one of every attack and one of output defences, by the names from outside."""

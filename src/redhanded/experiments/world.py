@@ -15,13 +15,40 @@ from redhanded.experiments.cells import (
     TrainVictim,
 )
 from redhanded.experiments.datasets import Archived, Composed, Data, Mixed
-from redhanded.lab.attacks import ActiveThief, Dfme, KnockoffNets, Tramer
+from redhanded.lab.attacks import ActiveThief, Dfme, KnockoffNets, LinfPgd, Tramer
 from redhanded.lab.attacks.selection import Dfal
+from redhanded.lab.defences.outliers import DEFENDER
 from redhanded.lab.encoders import Contrastive
+from redhanded.lab.encoders.seat import SEAT_PGD
 from redhanded.lab.encoders.similarity import Loss
+from redhanded.lab.encoders.vqvae import VqVae
 from redhanded.lab.models import Architecture, ConvNet, Dense, Vgg16Bn
 from redhanded.lab.training import Training
 from redhanded.lab.types import Fidelity
+
+
+@dataclass(frozen=True)
+class Judging:
+    """What a world decides of the comparison of all detectors."""
+
+    common: tuple[Data, ...]
+    """Benign images that tune every detector, without near-duplicates."""
+    heldout: tuple[Data, ...]
+    """Honest images of the victim's kind that tuned nothing."""
+    natural: Mapping[str, tuple[Data, ...]]
+    """Other honest streams, by name."""
+    inside: Data
+    """Images of the victim's kind, for classifiers."""
+    outside: Data
+    """Images of another kind, for the out-of-distribution classifier."""
+    classifier_training: Training
+    vqvae: VqVae = VqVae()
+    vqvae_updates: int = 15_000
+    vqvae_batch: int = 256
+    prior_updates: int = 30_000
+    seat_pgd: LinfPgd = SEAT_PGD
+    seat_images: int | None = None
+    defender_training: Training = DEFENDER
 
 
 @dataclass(frozen=True)
@@ -49,6 +76,7 @@ class World:
     """Where the thief's seeds come from by default."""
     pool: Data
     """Natural images that active-learning attacks choose from."""
+    judging: Judging
     budget: int
     n_seed_small: int
     n_seed_large: int
@@ -59,6 +87,8 @@ class World:
     """The public set that `public` weights are trained on."""
     public_training: Training = Training(epochs=30, crop_flip=True, lr=0.05, schedule="linear")
     seeds: tuple[int, ...] = (0, 1, 2)
+    classes: int = 10
+    """Of the victim."""
 
     def train_victim(self) -> TrainVictim:
         """The model to steal."""
@@ -205,6 +235,23 @@ def demo() -> World:
         },
         query_set=Composed("digits", "thief", 5_000),
         pool=Mixed((Composed("digits", "thief", 2_500), Composed("photos", "thief", 2_500))),
+        judging=Judging(
+            common=(Composed("digits", "honest", 20_000),),
+            heldout=(Composed("digits", "test", 10_000, seed=1),),
+            natural={
+                name: (Composed(name, "test", 10_000),) for name in ("other-digits", "grey-digits", "photos")
+            },
+            inside=Composed("digits", "victim", 6_000),
+            outside=Composed("photos", "victim", 6_000),
+            classifier_training=Training(epochs=3, batch=64, lr=0.05, schedule="linear"),
+            vqvae=VqVae(width=32, residual_hidden=16, codes=128, dimension=16),
+            vqvae_updates=1_200,
+            vqvae_batch=32,
+            prior_updates=300,
+            seat_pgd=LinfPgd(epsilon=24 / 255, steps=5, relative_step=0.3),
+            seat_images=2_000,
+            defender_training=Training(epochs=4, batch=64, lr=0.05, schedule="linear"),
+        ),
         public=Composed("other-digits", "thief", 5_000),
         budget=2_400,
         n_seed_small=100,
@@ -241,6 +288,29 @@ def small() -> World:
         },
         query_set=Archived("cifar10", "train"),
         pool=Mixed((Archived("cifar100", "train", 5_000), Archived("svhn", "train"))),
+        judging=Judging(
+            common=(
+                Archived("cifar10", "train"),
+                Archived("cifar10", "test", 5_000),
+                Archived("cinic10_like", "train"),
+            ),
+            heldout=(Archived("cifar10", "test", 5_000, skip=5_000),),
+            natural={
+                "cifar100": (Archived("cifar100", "train"),),
+                # photographs that tuned no threshold and taught no classifier
+                "tinyimagenet": (Archived("tinyimagenet", "train", 20_000, without="in_cinic10_like"),),
+                "svhn": (Archived("svhn", "train"),),
+            },
+            inside=Archived("cifar10", "train", 20_000),
+            outside=Archived("tinyimagenet", "train", 20_000, skip=20_000),
+            classifier_training=Training(epochs=8, batch=64, lr=0.05, schedule="linear"),
+            vqvae_updates=1_500,
+            vqvae_batch=64,
+            prior_updates=1_000,
+            seat_pgd=LinfPgd(epsilon=24 / 255, steps=10, relative_step=0.15),
+            seat_images=5_000,
+            defender_training=Training(epochs=4, batch=64, lr=0.05, schedule="linear"),
+        ),
         public=Archived("tinyimagenet", "train", 20_000),
         budget=2_500,
         n_seed_small=25,
@@ -283,6 +353,23 @@ def paper() -> World:
         },
         query_set=Archived("cifar10", "train"),
         pool=Archived("tinyimagenet", "train"),
+        judging=Judging(
+            common=(
+                Archived("cifar10", "train"),
+                Archived("cifar10", "test", 5_000),
+                Archived("cinic10_like", "train"),
+            ),
+            heldout=(Archived("cifar10", "test", 5_000, skip=5_000),),
+            natural={
+                "cifar100": (Archived("cifar100", "train"),),
+                "tinyimagenet": (Archived("tinyimagenet", "train", 20_000, without="in_cinic10_like"),),
+                "svhn": (Archived("svhn", "train"),),
+                "imagenet1k": (Archived("imagenet1k", "train"),),
+            },
+            inside=Archived("cifar10", "train"),
+            outside=Archived("tinyimagenet", "train", 20_000, skip=20_000),
+            classifier_training=Training(epochs=100),
+        ),
         public=Archived("tinyimagenet", "train"),
         budget=50_000,
         n_seed_small=500,

@@ -2,21 +2,35 @@
 
 import json
 from collections.abc import Callable
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from redhanded.detectors import SimilarityDetector, load_bundle, save_bundle
-from redhanded.detectors.bundle import ARRAYS, ENCODER, MANIFEST, read_manifest
+from redhanded.detectors import (
+    BlacklightDetector,
+    HodaDetector,
+    LikelihoodDetector,
+    OutlierDetector,
+    PradaDetector,
+    SimilarityDetector,
+    StatefulDetector,
+    load_bundle,
+    save_bundle,
+)
+from redhanded.detectors import bundle as module
+from redhanded.detectors.bundle import ARRAYS, ENCODER, KINDS, MANIFEST, read_manifest
 from redhanded.detectors.calibrate import Calibration
 from redhanded.detectors.encoder import OnnxEncoder
 from redhanded.detectors.index import principal_axes
+from redhanded.detectors.tuning import StatisticCalibration
 from redhanded.errors import RedhandedError
 
 MakeGraph = Callable[..., bytes]
 IMAGES = np.random.default_rng(1).random((200, 1, 4, 4), dtype=np.float32)
+STATISTIC = StatisticCalibration(-0.3, 1e-4, 1, 20_000, 2, 2, 1e-4, 1e-5, 4e-4, 1e-4, 1e-5, 4e-4)
 CALIBRATION = Calibration(0.1 + 0.2, 1e-4, "pairs", 7, 20_000, 99, 1, 0.005, 0.004, 0.006, 5e-5, 1e-5, 2e-4)
 ONE_LINE = r"^bundle: [^\n]+$"
 
@@ -110,13 +124,15 @@ def edited(bundle: Path, edit: Callable[[dict[str, Any]], Any]) -> None:
 @pytest.mark.parametrize(
     "edit",
     [
-        lambda manifest: manifest.update(delta=1.0),
-        lambda manifest: manifest.update(count="neither"),
-        lambda manifest: manifest.pop("delta"),
+        lambda manifest: manifest["settings"].update(delta=1.0),
+        lambda manifest: manifest["settings"].update(count="neither"),
+        lambda manifest: manifest["settings"].pop("delta"),
+        lambda manifest: manifest.pop("settings"),
+        lambda manifest: manifest.update(detector="prada"),
         lambda manifest: manifest.pop("sha256"),
         lambda manifest: manifest.update(sha256=[]),
         lambda manifest: manifest["sha256"].clear(),
-        lambda manifest: manifest.update(format=2),
+        lambda manifest: manifest.update(format=3),
         lambda manifest: manifest.pop("format"),
     ],
 )
@@ -127,8 +143,8 @@ def test_an_edited_manifest_is_refused(bundle: Path, edit: Callable[[dict[str, A
 
 
 def test_another_format_is_named(bundle: Path) -> None:
-    edited(bundle, lambda manifest: manifest.update(format=2))
-    with pytest.raises(RedhandedError, match=r"has format 2, this version reads 1"):
+    edited(bundle, lambda manifest: manifest.update(format=3))
+    with pytest.raises(RedhandedError, match=r"has format 3, this version reads up to 2"):
         load_bundle(bundle)
 
 
@@ -179,3 +195,77 @@ def test_only_an_onnx_encoder_can_be_bundled(tmp_path: Path, graph: MakeGraph) -
     with pytest.raises(RedhandedError, match=r"^encoder: only an ONNX encoder can be bundled"):
         save_bundle(tmp_path, SimilarityDetector(Wrapped(), 0.1), CALIBRATION, {})
     assert not list(tmp_path.iterdir())
+
+
+def resealed(bundle: Path, edit: Callable[[dict[str, Any]], Any]) -> None:
+    """Edit a manifest as an earlier or later version would have written it: with the right digest."""
+    manifest = json.loads((bundle / MANIFEST).read_text())
+    edit(manifest)
+    manifest["sha256"][MANIFEST] = module._manifest_digest(manifest)
+    (bundle / MANIFEST).write_text(json.dumps(manifest))
+
+
+def test_the_first_format_is_read_as_well(bundle: Path) -> None:
+    expected = load_bundle(bundle)
+
+    def older(manifest: dict[str, Any]) -> None:
+        manifest.update(manifest.pop("settings"), format=1)
+
+    resealed(bundle, older)
+    found = load_bundle(bundle)
+    assert found.delta == expected.delta
+    assert (found.count, found.flags_to_ban, found.capacity) == ("pairs", 7, 1000)
+    np.testing.assert_array_equal(found.axes, expected.axes)
+
+
+def test_a_detector_or_a_setting_that_is_not_known_is_named(bundle: Path) -> None:
+    resealed(bundle, lambda manifest: manifest["settings"].update(mood="good"))
+    with pytest.raises(RedhandedError, match=r"^bundle: [^\n]+ does not describe a similarity [^\n]*mood"):
+        load_bundle(bundle)
+    resealed(bundle, lambda manifest: manifest.update(detector="oracle"))
+    with pytest.raises(RedhandedError, match=r"^bundle: [^\n]+ holds a 'oracle' detector"):
+        load_bundle(bundle)
+
+
+def every_kind(graph: MakeGraph) -> dict[str, Any]:
+    one, several = OnnxEncoder(graph(dimensions=1)), OnnxEncoder(graph())
+    shape = (1, 4, 4)
+    return {
+        "similarity": SimilarityDetector(several, 0.3, "queries", 3),
+        "likelihood": LikelihoodDetector(one, 0.5, -0.25, warmup=3, spread="error", sides="two"),
+        "prada": PradaDetector(0.9, shape, least=12),
+        "stateful": StatefulDetector(several, 1.5, neighbours=3),
+        "blacklight": BlacklightDetector(0.5, shape, window=3),
+        "outliers": OutlierDetector(one, 0.1, flags_to_ban=3),
+        "hoda": HodaDetector(one, np.array([0.4, 0.35, 0.25]), 0.5, window=4),
+    }
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_detector_is_the_same_after_a_file(tmp_path: Path, graph: MakeGraph, kind: str) -> None:
+    saved = every_kind(graph)[kind]
+    provenance = {"stream": "somewhere"}
+    save_bundle(tmp_path, saved, STATISTIC, provenance)
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(
+        [MANIFEST, ARRAYS, *([ENCODER] if hasattr(saved, "encoder") else [])]
+    )
+    loaded, manifest = load_bundle(tmp_path), read_manifest(tmp_path)
+    assert type(loaded) is type(saved)
+    assert manifest["detector"] == kind
+    assert manifest["image_shape"] == [1, 4, 4]
+    assert StatisticCalibration(**manifest["calibration"]) == STATISTIC
+    for part in fields(saved):
+        if part.name != "encoder":
+            one, other = getattr(saved, part.name), getattr(loaded, part.name)
+            assert type(one) is type(other)
+            np.testing.assert_array_equal(one, other)
+    if kind == "hoda":
+        return  # its features must be degrees; the encoder here gives none
+    answers = np.eye(3, dtype=np.float32)[np.arange(200) % 3]
+    rows = saved.features(IMAGES)
+    np.testing.assert_array_equal(loaded.features(IMAGES), rows)
+    one, other = (d.update(d.new_memory(), rows, answers) for d in (saved, loaded))
+    assert one.banned_at == other.banned_at
+    np.testing.assert_array_equal(one.scores, other.scores)
+    with pytest.raises(RedhandedError, match=r"^images: [^\n]+$"):
+        loaded.features(np.zeros((1, 1, 5, 4), np.float32))

@@ -5,10 +5,12 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import nn
 
+from redhanded.detectors.base import Encoder
 from redhanded.experiments.canonical import key_of
 from redhanded.experiments.context import Cell, Context
 from redhanded.experiments.datasets import as_tensor
 from redhanded.lab.data.archive import ImageSet
+from redhanded.lab.encoders import TorchEncoder, export_onnx
 from redhanded.lab.models import Architecture, SimNet, build
 from redhanded.lab.training import Training, train_classifier
 
@@ -68,6 +70,13 @@ def load_encoder(architecture: SimNet, context: Context, cell: Cell) -> nn.Modul
     network = architecture.trunk()
     network.load_state_dict(load_file(context.artefact(cell) / MODEL))
     return network.to(context.device)
+
+
+def deployable(network: nn.Module, context: Context) -> Encoder:
+    """Return a network as an encoder: ONNX Runtime on a CPU that has the exporter, PyTorch elsewhere."""
+    if context.device.type == "cpu" and has_exporter():
+        return export_onnx(network)
+    return TorchEncoder(network)
 
 
 def has_exporter() -> bool:

@@ -25,7 +25,7 @@ from redhanded.lab.encoders import (
     TorchEncoder,
 )
 from redhanded.lab.training import Progress
-from redhanded.types import FeatureArray
+from redhanded.types import FeatureArray, ImageArray
 
 
 @dataclass(frozen=True)
@@ -49,9 +49,25 @@ class Calibrate(Keyed):
         return (self.encoder,)
 
     @property
+    def title(self) -> str:
+        """The encoder's loss and the rule that counts."""
+        return f"{self.encoder.config.loss}-{self.count}"
+
+    @property
     def label(self) -> str:
         """A readable file name."""
-        return f"calibration-{self.world}-{self.encoder.config.loss}-{self.count}-{self.seed}"
+        return f"calibration-{self.world}-{self.title}-{self.seed}"
+
+    def detector_fields(self) -> Record:
+        """Return what a detection's record says of the detector."""
+        return {
+            "world": self.world,
+            "detector": "similarity",
+            "loss": self.encoder.config.loss,
+            "count": self.count,
+            "flags_to_ban": self.flags_to_ban,
+            "calibration_key": self.key,
+        }
 
     def described(self) -> Record:
         """Return every varied field, flat."""
@@ -94,9 +110,11 @@ class Calibrate(Keyed):
         folder = context.artefact(self)
         if (folder / "bundle").is_dir():
             try:
-                return load_bundle(folder / "bundle")
+                found: SimilarityDetector = load_bundle(folder / "bundle")
             except ModuleNotFoundError:  # a machine without ONNX Runtime goes through PyTorch
                 pass
+            else:
+                return found
         return SimilarityDetector(
             self.encoder.load(context),
             float(context.record(self)["delta"]),
@@ -104,6 +122,14 @@ class Calibrate(Keyed):
             self.flags_to_ban,
             axes=load_arrays(folder / "detector.safetensors")["axes"],
         )
+
+    @property
+    def answering(self) -> tuple[Cell, ...]:
+        """Nobody: it does not judge by the victim's answers."""
+        return ()
+
+    def outputs(self, images: ImageArray, context: Context) -> None:
+        """Return nothing: it does not judge by the victim's answers."""
 
 
 def benign_stream(stream: tuple[Data, ...], seed: int) -> np.ndarray:

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from redhanded.detectors.base import Encoder
-from redhanded.experiments.cells.base import Keyed, has_exporter, load_encoder, save_model
+from redhanded.experiments.cells.base import Keyed, deployable, load_encoder, save_model
 from redhanded.experiments.context import Cell, Context
 from redhanded.experiments.datasets import Data, as_floats, as_tensor
 from redhanded.experiments.store import Record
@@ -17,7 +17,6 @@ from redhanded.lab.encoders import (
     TorchEncoder,
     contrast,
     effective_rank,
-    export_onnx,
     first_axis_share,
     pretrain,
 )
@@ -92,6 +91,11 @@ class TrainEncoder(Keyed):
     resumes: ClassVar[bool] = True
 
     @property
+    def title(self) -> str:
+        """What tells it from the world's other encoders."""
+        return self.config.loss
+
+    @property
     def pretraining(self) -> PretrainEncoder:
         """The first stage."""
         return PretrainEncoder(
@@ -137,17 +141,18 @@ class TrainEncoder(Keyed):
                 checkpoint=context.checkpoint(self, "contrastive"),
             )
         save_model(encoder, context, self)
-        features = TorchEncoder(encoder)(as_floats(self.probe.load().images))
-        return {
-            "images": len(data),
-            "effective_rank": effective_rank(features),
-            "first_axis_share": first_axis_share(features),
-            "feature_spread": float(np.sqrt(features.var(axis=0, dtype=np.float64).sum())),
-        }
+        return {"images": len(data)} | encoder_metrics(encoder, self.probe)
 
     def load(self, context: Context) -> Encoder:
         """Return the encoder: ONNX Runtime on a CPU that has the exporter, PyTorch elsewhere."""
-        network = load_encoder(self.config.architecture, context, self)
-        if context.device.type == "cpu" and has_exporter():
-            return export_onnx(network)
-        return TorchEncoder(network)
+        return deployable(load_encoder(self.config.architecture, context, self), context)
+
+
+def encoder_metrics(encoder: nn.Module, probe: Data) -> Record:
+    """How many directions an embedding uses on the images of a set, and how far they spread."""
+    features = TorchEncoder(encoder)(as_floats(probe.load().images))
+    return {
+        "effective_rank": effective_rank(features),
+        "first_axis_share": first_axis_share(features),
+        "feature_spread": float(np.sqrt(features.var(axis=0, dtype=np.float64).sum())),
+    }

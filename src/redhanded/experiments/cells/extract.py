@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from redhanded.experiments.cells.base import Keyed, save_model
+from redhanded.experiments.cells.defences import Defence
 from redhanded.experiments.cells.initial import ImagenetWeights, PublicWeights
 from redhanded.experiments.cells.victim import TrainVictim
 from redhanded.experiments.characterise import Characteriser
@@ -19,9 +20,10 @@ from redhanded.experiments.steal import steal
 from redhanded.experiments.store import Record
 from redhanded.lab.attacks import KnockoffNets
 from redhanded.lab.data.seeds import draw_seeds
+from redhanded.lab.defences import ArgmaxOf
 from redhanded.lab.initialisation import Weights, transplant
 from redhanded.lab.models import Architecture, build
-from redhanded.lab.types import Attack, Fidelity, Images, NewModel
+from redhanded.lab.types import Attack, Fidelity, Images, NewModel, Oracle
 from redhanded.lab.victim import HardLabels, Probabilities
 from redhanded.types import ADDED, Int
 
@@ -41,6 +43,10 @@ class Extract(Keyed):
     fidelity: Fidelity = "corrected"
     initial: ImagenetWeights | PublicWeights | None = field(default=None, metadata=ADDED)
     """What its surrogates start from; None: random weights."""
+    defence: Defence | None = field(default=None, metadata=ADDED)
+    """What alters the victim's answers; None: the victim gives what the attack asks for."""
+    soft: bool = field(default=False, metadata=ADDED)
+    """Whether the thief trains on probabilities; of a defended victim only."""
 
     version: ClassVar[int] = 1
     resumes: ClassVar[bool] = False
@@ -52,13 +58,20 @@ class Extract(Keyed):
 
     @property
     def needs(self) -> tuple[Cell, ...]:
-        """The victim, and what its surrogates start from."""
-        return (self.victim, self.initial) if isinstance(self.initial, PublicWeights) else (self.victim,)
+        """The victim, what its surrogates start from, and what its defence needs."""
+        start = (self.initial,) if isinstance(self.initial, PublicWeights) else ()
+        return (self.victim, *start, *(() if self.defence is None else self.defence.needs))
 
     @property
     def label(self) -> str:
         """A readable file name."""
-        return f"extraction-{self.world}-{self.name}-{self.query_set.name}-{self.n_seed}-{self.seed}"
+        defended = "" if self.defence is None else f"-{self.defence.title.replace(' ', '-')}-{self._answers}"
+        stem = f"extraction-{self.world}-{self.name}-{self.query_set.name}-{self.n_seed}"
+        return f"{stem}{defended}-{self.seed}"
+
+    @property
+    def _answers(self) -> str:
+        return "soft" if self.soft else "hard"
 
     def described(self) -> Record:
         """Return every varied field, flat."""
@@ -77,7 +90,7 @@ class Extract(Keyed):
             "balanced": self.balanced,
             "seed": self.seed,
             "victim_key": self.victim.key,
-        }
+        } | ({} if self.defence is None else {"defence": self.defence.title, "answers": self._answers})
 
     def run(self, context: Context) -> Record:
         """Attack the unguarded victim; detection cells replay the log."""
@@ -91,7 +104,7 @@ class Extract(Keyed):
         with context.reporter(f"{self.label}: queries") as progress:
             loot = steal(
                 self.attack,
-                (HardLabels if self.attack.answers == "labels" else Probabilities)(victim),
+                self.oracle(context),
                 seeds,
                 surrogates(
                     self.surrogate,
@@ -116,6 +129,14 @@ class Extract(Keyed):
             "round_queries": list(loot.round_queries),
             "round_accuracy": list(loot.round_scores),
         } | watch.traits()
+
+    def oracle(self, context: Context) -> Oracle:
+        """Return the victim as the thief meets it."""
+        victim = self.victim.load(context)
+        if self.defence is None:
+            return (HardLabels if self.attack.answers == "labels" else Probabilities)(victim)
+        served = self.defence.wrap(Probabilities(victim), context)
+        return served if self.soft else ArgmaxOf(served)
 
     def start(self, context: Context) -> tuple[Images, dict[str, Any]]:
         """Return the natural images the attack starts from, and what else it wants to know of them.

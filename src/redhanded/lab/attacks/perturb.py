@@ -151,15 +151,22 @@ class LinfPgd:
         return Crafted.whole(self.descend(surrogate, aim.sources, start, aim.targets))
 
     def descend(
-        self, surrogate: nn.Module, sources: Images, start: Images, targets: Int[Tensor, " n"]
+        self,
+        surrogate: nn.Module,
+        sources: Images,
+        start: Images,
+        classes: Int[Tensor, " n"],
+        *,
+        away: bool = False,
     ) -> Images:
-        """Run the steps from a given start."""
+        """Run the steps from a given start: towards these classes, or `away` from them (untargeted)."""
+        direction = 1 if away else -1
         point = start
         low, high = ((sources + edge).clamp(0, 1) for edge in (-self.epsilon, self.epsilon))
         for _ in range(self.steps):
             point = point.detach().requires_grad_()
-            loss = F.cross_entropy(surrogate(point), targets, reduction="sum")
+            loss = F.cross_entropy(surrogate(point), classes, reduction="sum")
             (gradient,) = torch.autograd.grad(loss, point)
-            step = gradient.sign().mul_(-self.epsilon * self.relative_step)
+            step = gradient.sign().mul_(direction * self.epsilon * self.relative_step)
             point = torch.clamp(step.add_(point.detach()), low, high)  # the ball within [0, 1]
         return point.detach()

@@ -1,5 +1,6 @@
 """The similarity encoder (§VI-A): a classifier, then taught that slight changes do not matter."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
@@ -14,6 +15,8 @@ from redhanded.lab.types import Images
 from redhanded.types import Float, Int
 
 Loss = Literal["per-pair", "released"]
+View = Callable[[Images, torch.Generator], Images]
+"""Changes each image in a way that should not move its features."""
 
 
 @dataclass(frozen=True)
@@ -80,18 +83,19 @@ def contrast(
     config: Contrastive,
     generator: torch.Generator,
     *,
+    view: View = positive,
     progress: Progress | None = None,
     checkpoint: Checkpoint | None = None,
 ) -> None:
     """Teach a pre-trained encoder, in place, that slight changes do not matter; raises as `fit` does.
 
-    Anchors are plain images and negatives other anchors of the same batch: a random other image, as in the
-    released code, without a third pass through the encoder.
+    `view` makes the positives: what should lie near. Anchors are plain images and negatives other anchors of
+    the same batch: a random other image, as in the released code, without a third pass through the encoder.
     """
 
     def loss(model: nn.Module, places: Tensor, generator: torch.Generator) -> Tensor:
         batch = images[places]
-        features = model(torch.cat([batch, positive(batch, generator)])).float()
+        features = model(torch.cat([batch, view(batch, generator)])).float()
         anchors, positives = features[: len(batch)], features[len(batch) :]
         turn = int(torch.randint(1, max(2, len(batch)), (), generator=generator))
         return contrastive_loss(anchors, positives, anchors.roll(turn, 0), config.loss, config.margin_squared)

@@ -1,0 +1,156 @@
+"""`redhanded compare`."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich import box
+from rich.table import Table
+
+from redhanded.commands.options import (
+    ARTEFACTS,
+    Artefacts,
+    DeviceName,
+    Json,
+    WorldName,
+    announce,
+    chosen,
+    context_of,
+    say,
+    stderr,
+    stdout,
+    world_named,
+)
+from redhanded.detectors.calibrate import FPR
+from redhanded.errors import RedhandedError
+from redhanded.experiments.comparison import DETECTORS, Comparison, Place
+from redhanded.experiments.run import run_cells
+from redhanded.experiments.store import Record
+
+COLUMNS = ("flags", "flag rate", "bans", "benign floor", "share of ceiling", "AUROC", "µs a query")
+
+
+def compare(
+    world: WorldName = "demo",
+    detectors: Annotated[
+        str | None, typer.Option(help=f"Detectors, comma-separated: {', '.join(DETECTORS)}; all by default.")
+    ] = None,
+    streams: Annotated[
+        str | None,
+        typer.Option(
+            help="Streams, comma-separated: honest, the world's other natural sets, attacks of "
+            "`redhanded attack`; by default natural sets, jb-top3, jba-pgd, jba-cw, dfme and random."
+        ),
+    ] = None,
+    fpr: Annotated[float, typer.Option(help="Bans per benign query that each is tuned to.")] = FPR,
+    seed: Annotated[int, typer.Option(min=0, max=2**63 - 1, help="Seed of attacks and streams.")] = 0,
+    time_limit: Annotated[
+        float | None, typer.Option(help="Seconds after which to stop; the same command goes on later.")
+    ] = None,
+    out: Annotated[Path | None, typer.Option(help="Folder of the records; default runs/WORLD.")] = None,
+    markdown: Annotated[Path | None, typer.Option(help="Write the tables to this file as well.")] = None,
+    artefacts: Artefacts = ARTEFACTS,
+    device: DeviceName = "cpu",
+    as_json: Json = False,
+) -> None:
+    """Put detectors side by side: the same streams, the same benign images to tune on, the same FPR.
+
+    Streams are recorded once and replayed before every detector. What is missing is trained, stolen and
+    tuned first; finished cells are read from their records.
+    """
+    chosen_world, show = world_named(world), stderr()
+    if time_limit is not None and not 0 < time_limit < float("inf"):
+        raise RedhandedError(f"time-limit: {time_limit} is not a number of seconds above 0")
+    names = _listed(detectors) or tuple(DETECTORS)
+    for name in names:
+        chosen(DETECTORS, name, "detectors")
+    comparison = Comparison(chosen_world, names, _listed(streams), fpr, seed)
+    context = context_of(out or Path("runs") / chosen_world.name, artefacts, device, show)
+    cells = [place.cell for place in comparison.places]
+    outcome = run_cells(cells, context, time_limit=time_limit, started=announce(show))
+    found = [(place, context.store.record(place.cell)) for place in comparison.places]
+    tables = [_table(stream, found) for stream in dict.fromkeys(place.stream for place, _ in found)]
+    say(stdout(), tables, [_data(place, record) for place, record in found], as_json=as_json)
+    if markdown is not None:
+        markdown.parent.mkdir(parents=True, exist_ok=True)
+        markdown.write_text(as_markdown(found), encoding="utf-8")
+        show.print(f"Tables: {markdown}", highlight=False, markup=False)
+    show.print(
+        f"{len(outcome.measured)} measured now, {len(outcome.finished)} finished before, "
+        f"{len(outcome.left)} left" + ("; run the same command to go on" if outcome.left else ""),
+        highlight=False,
+    )
+
+
+Found = list[tuple[Place, Record | None]]
+
+
+def _listed(names: str | None) -> tuple[str, ...]:
+    return tuple(name.strip() for name in (names or "").split(",") if name.strip())
+
+
+def _data(place: Place, record: Record | None) -> dict[str, Any]:
+    head = {"detector": place.detector, "stream": place.stream}
+    return head | (record or {"measured": False})
+
+
+def _table(stream: str, found: Found) -> Table:
+    rows = [(place, record) for place, record in found if place.stream == stream]
+    lengths = {record["queries"] for _, record in rows if record is not None}
+    sizes = " and ".join(f"{length:,}" for length in sorted(lengths)) or "no"
+    table = Table(title=f"{stream}: {sizes} queries", title_justify="left", box=box.SIMPLE_HEAD)
+    table.add_column("detector")
+    for name in COLUMNS:
+        table.add_column(name, justify="right")
+    for place, record in rows:
+        table.add_row(place.detector, *_cells(record))
+    return table
+
+
+def _cells(record: Record | None) -> list[str]:
+    if record is None:
+        return ["not measured", *[""] * (len(COLUMNS) - 1)]
+    ceiling, floor, auroc = (record.get(name) for name in ("ceiling_bans", "benign_floor", "auroc"))
+    return [
+        f"{record['flags']:,}",
+        f"{record['flag_rate']:.2%}",
+        f"{record['bans']:,}",
+        "" if floor is None else f"{floor:.2f}",
+        f"{record['bans'] / ceiling:.0%}" if ceiling else "",
+        "" if auroc is None else f"{auroc:.3f}",
+        f"{1e6 * record['judging_seconds'] / record['queries']:,.0f}",
+    ]
+
+
+def as_markdown(found: Found) -> str:
+    """Return a table of bans and one of flag rates, detectors by streams."""
+    detectors = list(dict.fromkeys(place.detector for place, _ in found))
+    streams = list(dict.fromkeys(place.stream for place, _ in found))
+    by_place = {(place.detector, place.stream): record for place, record in found}
+    parts = []
+    for title, entry in (("Bans (benign floor)", _bans), ("Queries flagged", _flagged), ("AUROC", _auroc)):
+        lines = [
+            f"| {title} | " + " | ".join(streams) + " |",
+            "|---|" + "---:|" * len(streams),
+        ]
+        for detector in detectors:
+            entries = [entry(by_place[detector, stream]) for stream in streams]
+            if any(entries):
+                lines.append(f"| {detector} | " + " | ".join(entries) + " |")
+        parts.append("\n".join(lines) + "\n")
+    return "\n".join(parts)
+
+
+def _bans(record: Record | None) -> str:
+    if record is None:
+        return "not measured"
+    floor = record.get("benign_floor")
+    return f"{record['bans']:,}" + ("" if floor is None else f" ({floor:.1f})")
+
+
+def _flagged(record: Record | None) -> str:
+    return "" if record is None else f"{record['flag_rate']:.2%}"
+
+
+def _auroc(record: Record | None) -> str:
+    return f"{record['auroc']:.3f}" if record is not None and "auroc" in record else ""

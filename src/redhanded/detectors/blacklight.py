@@ -1,0 +1,205 @@
+"""Blacklight (Li et al. 2020; paper §V-D): images that share fingerprints with anybody's earlier image."""
+
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from hashlib import sha256
+
+import numpy as np
+
+from redhanded.detectors.base import Arrays, Scope, Verdict, check_images
+from redhanded.detectors.stateful import Growing
+from redhanded.detectors.statistic import Judged, check_threshold, judge
+from redhanded.errors import RedhandedError
+from redhanded.types import FeatureArray, Float32, ImageArray, Int, OutputArray
+
+HALF = 2**24
+"""A hash is kept to 48 bits, as two integers below this, which float32 holds exactly."""
+PIXEL = 2
+"""Bytes of a quantised pixel."""
+
+
+@dataclass
+class BlacklightMemory:
+    """The fingerprints of everybody's queries and where each hash occurred."""
+
+    rows: Growing
+    first: dict[int, int] = field(default_factory=dict)
+    """Place of the first query with a hash."""
+    later: dict[int, list[int]] = field(default_factory=dict)
+    """Places of those after it; most hashes have none, and need no list."""
+    flags: int = 0
+    banned: bool = False
+    """Never: it is the sender who is closed."""
+
+
+@dataclass(frozen=True)
+class BlacklightDetector:
+    """Alarm at a query that shares many of its hashes with one earlier query, whoever sent that.
+
+    An image is salted, quantised and cut into windows; its fingerprint is the largest of the windows'
+    SHA-256 digests, read backwards. The statistic is 1 - shared / `hashes`, where `shared` counts the hashes
+    in common with the earlier query that has most of them. Queries that alarm are remembered as well.
+
+    Args:
+        threshold: statistic below which (strictly) the sender is closed: at 0.5, more than 25 shared of 50.
+            The source's notes say so; its port in OARS alarms at 25 as well.
+        image_shape: (channels, height, width) of the images.
+        window: pixels of a window, over channels, rows and columns in this order (OARS, CIFAR-10: 20).
+        stride: pixels from one window to the next (1).
+        quantisation: pixel values 0 to 254 are rounded to multiples of this, halves to the even multiple, as
+            NumPy rounds (50).
+        hashes: size of a fingerprint (50). An image with fewer different windows has fewer.
+        salt_seed: of the secret salt, one integer from 0 to 254 a pixel, added modulo 255.
+        flags_to_ban: the sender is closed when the alarms reach this (1).
+
+    Pixels are read as bytes, round(255 x), before they are salted; the port does not round here, which for
+    images that were bytes changes nothing but ties. A hash is kept to its 48 leading bits: two windows agree
+    by chance once in 2.8e14.
+
+    Source: Li et al., "Blacklight: defending black-box adversarial attacks on deep neural networks", and its
+    port in the code of "Stateful defenses for machine learning models are not yet secure" (OARS, CCS 2023).
+    """
+
+    threshold: float = 0.5
+    image_shape: tuple[int, int, int] = (3, 32, 32)
+    window: int = 20
+    stride: int = 1
+    quantisation: int = 50
+    hashes: int = 50
+    salt_seed: int = 0
+    flags_to_ban: int = 1
+
+    needs_outputs = False
+    scope: Scope = "global"
+
+    def __post_init__(self) -> None:
+        """Reject settings that could never judge."""
+        check_threshold(self.threshold, self.flags_to_ban)
+        for name in ("window", "stride", "quantisation", "hashes"):
+            if getattr(self, name) < 1:
+                raise RedhandedError(f"{name}: {getattr(self, name)} must be at least 1")
+        if self.quantisation > 254:
+            raise RedhandedError(f"quantisation: {self.quantisation} must be at most 254, the largest pixel")
+        if not self._starts:
+            raise RedhandedError(
+                f"window: {self.window} pixels at stride {self.stride} do not fit into images of "
+                f"{int(np.prod(self.image_shape))}; choose a smaller one"
+            )
+
+    @cached_property
+    def _starts(self) -> range:
+        """The bytes where windows begin: as many as in the port, which drops the last if a rest is left."""
+        room = int(np.prod(self.image_shape)) - self.window + 1
+        step = PIXEL * self.stride
+        return range(0, max(room, 0) // self.stride * step, step)
+
+    @cached_property
+    def _salt(self) -> np.ndarray:
+        return np.random.default_rng(self.salt_seed).integers(0, 255, int(np.prod(self.image_shape)))
+
+    @cached_property
+    def _levels(self) -> Int[np.ndarray, " values"]:
+        """The multiple of `quantisation` nearest to each salted pixel, in the port's 16 bits."""
+        return np.asarray(np.rint(np.arange(255) / self.quantisation) * self.quantisation).astype("<i2")
+
+    def features(self, images: np.ndarray) -> FeatureArray:
+        """Return the fingerprints [n, 2 * hashes] of images [n, c, h, w] in [0, 1].
+
+        Each hash is two integers below 2^24, the leading half first; the largest hash comes first, and -1
+        fills up what is left.
+
+        Raises:
+            RedhandedError: other images, or of another shape than `image_shape`.
+        """
+        images = check_images(images)
+        if images.shape[1:] != tuple(self.image_shape):
+            raise RedhandedError(
+                f"images: {list(images.shape[1:])} are not {list(self.image_shape)} (channels, height, width)"
+                "; resize them, or make the detector with their image_shape"
+            )
+        rows = np.full((len(images), 2 * self.hashes), -1, np.float32)
+        for row, pixels in zip(rows, self._quantised(images), strict=True):
+            found = self._fingerprint(pixels.tobytes())
+            row[: 2 * len(found)] = found.ravel()
+        return rows
+
+    def _quantised(self, images: ImageArray) -> Int[np.ndarray, "n pixels"]:
+        # 255 x is exact in float64, so that only rint rounds
+        pixels = np.rint(images.reshape(len(images), len(self._salt)) * np.float64(255)).astype(np.int64)
+        return np.asarray(self._levels[(pixels + self._salt) % 255])
+
+    def _fingerprint(self, pixels: bytes) -> Float32[np.ndarray, "k 2"]:
+        """Return the halves of the largest hashes of one image, the largest first."""
+        width = PIXEL * self.window
+        windows = {pixels[at : at + width] for at in self._starts}
+        digests = np.frombuffer(b"".join([sha256(window).digest() for window in windows]), np.uint8)
+        # a hexadecimal string read backwards: the last byte comes first, and its halves change places
+        last = digests.reshape(-1, 32)[:, :-7:-1].astype(np.int64)
+        last = last >> 4 | (last & 15) << 4
+        values = np.unique(last @ (1 << np.arange(40, -1, -8)))[: -self.hashes - 1 : -1]
+        return np.stack(np.divmod(values, HALF), axis=1).astype(np.float32)
+
+    def new_memory(self) -> BlacklightMemory:
+        """Return the memory of a service that has seen no query."""
+        return BlacklightMemory(Growing((2 * self.hashes,), np.float32))
+
+    def update(
+        self, memory: BlacklightMemory, features: FeatureArray, outputs: OutputArray | None = None
+    ) -> Verdict:
+        """Judge fingerprints [n, 2 * hashes] one after the other; `outputs` are not needed."""
+        del outputs
+        queries = self._judged(memory, features)
+        return judge(memory, queries, self.threshold, self.flags_to_ban, lasts=True)
+
+    def _judged(self, memory: BlacklightMemory, features: FeatureArray) -> Iterator[Judged]:
+        for row in features:
+            yield self._remember(memory, row)
+
+    def _remember(self, memory: BlacklightMemory, row: np.ndarray) -> Judged:
+        place = len(memory.rows)
+        found = _hashes(row)
+        shared, nearest = _most_shared(memory, found)
+        memory.rows.append(row)
+        # an image all of whose hashes one earlier image has can never be the first to share most; left out
+        # of the index, a million copies of an image cost no more than one
+        if shared < len(found):
+            for value in found:
+                if memory.first.setdefault(value, place) != place:
+                    memory.later.setdefault(value, []).append(place)
+        return Judged((self.hashes - shared) / self.hashes if place else np.inf, nearest)
+
+    def dump(self, memory: BlacklightMemory) -> Arrays:
+        """Return the memory as arrays: `rows` float32 [n, 2 * hashes] and `state` int64 [2]."""
+        return {
+            "rows": memory.rows.rows.copy(),
+            "state": np.array([memory.flags, memory.banned], np.int64),
+        }
+
+    def restore(self, state: Mapping[str, np.ndarray]) -> BlacklightMemory:
+        """Return the memory that `dump` wrote."""
+        memory = self.new_memory()
+        for row in state["rows"]:
+            self._remember(memory, row)
+        flags, banned = state["state"].tolist()
+        memory.flags, memory.banned = flags, bool(banned)
+        return memory
+
+
+def _hashes(row: np.ndarray) -> list[int]:
+    halves = row.astype(np.int64).reshape(-1, 2)
+    values: list[int] = (halves[:, 0] * HALF + halves[:, 1])[halves[:, 0] >= 0].tolist()
+    return values
+
+
+def _most_shared(memory: BlacklightMemory, hashes: list[int]) -> tuple[int, int]:
+    """Return how many hashes the earlier query has that has most, and its place; 0 and -1 if none has any."""
+    places = [memory.first[value] for value in hashes if value in memory.first]
+    for value in hashes:
+        places += memory.later.get(value, ())
+    if not places:
+        return 0, -1
+    counted = Counter(places)
+    shared = max(counted.values())
+    return shared, min(place for place, count in counted.items() if count == shared)

@@ -1,0 +1,118 @@
+"""HODA: an account whose queries are harder, or easier, than honest ones (Sadeghzadeh et al.; paper §V-B)."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from redhanded.detectors.base import Arrays, Encoder, Scope, Verdict, check_images
+from redhanded.detectors.statistic import Judged, check_threshold, judge
+from redhanded.errors import RedhandedError
+from redhanded.types import FeatureArray, Float64, Int, OutputArray
+
+
+@dataclass
+class HodaMemory:
+    """The hardness histogram of an account's unfinished window."""
+
+    histogram: Int[np.ndarray, " degrees"]
+    flags: int = 0
+    banned: bool = False
+
+
+@dataclass(frozen=True, eq=False)
+class HodaDetector:
+    """Compare the hardness histogram of every `window` queries with the honest one.
+
+    The hardness of a query is the first saved epoch of a model's training after which its prediction stays
+    what it will be. The statistic is Pearson's correlation of the window's histogram with `benign`; the
+    source's distance is 1 minus it.
+
+    Args:
+        encoder: images to their hardness [n, 1]: places 0 to k - 1 among k saved epochs.
+        benign: share of honest queries of each degree of hardness [k].
+        threshold: correlation below which (strictly) an account is closed. From `calibrate`.
+        window: queries that are judged together; the next window begins empty.
+
+    Source: Sadeghzadeh et al., "HODA: hardness-oriented detection of model extraction attacks", whose
+    abstract and one port are all that could be read; its threshold is the farthest of 40,000 benign
+    windows, here it is tuned as every other.
+    """
+
+    encoder: Encoder
+    benign: Float64[np.ndarray, " degrees"]
+    threshold: float
+    window: int = 100
+    flags_to_ban: int = 1
+
+    needs_outputs = False
+    scope: Scope = "account"
+
+    def __post_init__(self) -> None:
+        """Reject settings that could never judge."""
+        check_threshold(self.threshold, self.flags_to_ban)
+        if self.window < 2:
+            raise RedhandedError(f"window: {self.window} must be at least 2")
+        if self.benign.ndim != 1 or len(self.benign) < 2 or np.ptp(self.benign) == 0:
+            raise RedhandedError(
+                "benign: the histogram has fewer than two degrees, or all equally often; nothing correlates "
+                "with it, so choose saved epochs that tell images apart"
+            )
+
+    def features(self, images: np.ndarray) -> FeatureArray:
+        """Return the hardness [n, 1] of images [n, c, h, w] in [0, 1]; raises `RedhandedError` for others."""
+        features = self.encoder(check_images(images))
+        if features.shape[1] != 1 or (
+            features.size and not 0 <= features.min() <= features.max() < len(self.benign)
+        ):
+            raise RedhandedError(
+                f"encoder: it must give one hardness from 0 to {len(self.benign) - 1} an image; "
+                "it does not belong to this histogram"
+            )
+        return features
+
+    def new_memory(self) -> HodaMemory:
+        """Return the memory of an account that has sent nothing."""
+        return HodaMemory(np.zeros(len(self.benign), np.int64))
+
+    def update(
+        self, memory: HodaMemory, features: FeatureArray, outputs: OutputArray | None = None
+    ) -> Verdict:
+        """Judge hardness [n, 1] one after the other; `outputs` are not needed."""
+        del outputs
+        return judge(memory, self._judged(memory, features), self.threshold, self.flags_to_ban)
+
+    def _judged(self, memory: HodaMemory, features: FeatureArray) -> Iterator[Judged]:
+        for row in features:
+            memory.histogram[int(row[0])] += 1
+            if memory.histogram.sum() < self.window:
+                yield Judged(np.inf)
+                continue
+            score = correlation(memory.histogram, self.benign)
+            memory.histogram[:] = 0
+            yield Judged(score)
+
+    def dump(self, memory: HodaMemory) -> Arrays:
+        """Return the memory as arrays: `histogram` int64 [k] and `state` int64 [2]."""
+        return {
+            "histogram": memory.histogram.copy(),
+            "state": np.array([memory.flags, memory.banned], np.int64),
+        }
+
+    def restore(self, state: Mapping[str, np.ndarray]) -> HodaMemory:
+        """Return the memory that `dump` wrote."""
+        flags, banned = state["state"].tolist()
+        return HodaMemory(state["histogram"].copy(), flags, bool(banned))
+
+
+def correlation(one: np.ndarray, other: np.ndarray) -> float:
+    """Pearson's correlation of two histograms; 0 where one is flat."""
+    one, other = one - one.mean(), other - other.mean()
+    scale = float(np.sqrt(np.square(one).sum() * np.square(other).sum()))
+    return float((one * other).sum()) / scale if scale else 0.0
+
+
+def hardness_histogram(hardness: FeatureArray, degrees: int) -> Float64[np.ndarray, " degrees"]:
+    """Share of a benign stream's queries [n, 1] of each degree of hardness."""
+    counts = np.bincount(hardness[:, 0].astype(np.int64), minlength=degrees)
+    return np.asarray(counts / max(counts.sum(), 1))

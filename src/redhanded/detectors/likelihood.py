@@ -1,0 +1,181 @@
+"""The VAE detector (paper §VI-B): an account whose queries are, on average, less likely than honest ones."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+import numpy as np
+
+from redhanded.detectors.base import Arrays, Encoder, Scope, Verdict, check_images
+from redhanded.detectors.statistic import Judged, check_threshold, judge
+from redhanded.errors import RedhandedError
+from redhanded.types import FeatureArray, Float32, OutputArray
+
+Spread = Literal["running", "error"]
+Sides = Literal["one", "two"]
+
+
+@dataclass
+class LikelihoodMemory:
+    """Running sums of one account's log-likelihoods l since it was opened (or since the capacity wiped it).
+
+    `centre` and `squares` are the mean and the sum of squared deviations (Welford 1962) of what the spread
+    is of: the running means, or l itself.
+    """
+
+    queries: int = 0
+    total: float = 0.0
+    centre: float = 0.0
+    squares: float = 0.0
+    flags: int = 0
+    banned: bool = False
+
+
+@dataclass(frozen=True)
+class LikelihoodDetector:
+    """Alarm when an account's mean log-likelihood lies below `alpha` by more than beta times its spread.
+
+    With l the log-likelihood of each query, A_t the mean of the account's first t and s_t its spread, the
+    rule is A_t + beta s_t < alpha. The statistic is (A_t - alpha) / s_t, and `threshold` is -beta. Where
+    s_t = 0, as for an account that repeats one image, the rule is A_t < alpha: the statistic is -inf if that
+    holds and inf otherwise, so that every threshold decides as the rule does.
+
+    Args:
+        encoder: images to their log-likelihood [n, 1].
+        alpha: mean log-likelihood of benign queries. From `mean_likelihood`.
+        threshold: -beta; strict. From `calibrate`. The paper's beta, 0.3763, and its alpha, -1.2986, belong
+            to its own VQ-VAE.
+        warmup: the first test is at this query of the account (paper §VIII-B: 50).
+        spread: "running" is the population standard deviation of A_1, ..., A_t (the released code); "error"
+            is the standard error of A_t, the sample standard deviation of l over sqrt(t). The paper's
+            "sample standard deviation of this value" names either.
+        sides: "one" alarms below alpha (the paper), "two" on both sides, at |A_t - alpha| > beta s_t (the
+            released code); its statistic is -|A_t - alpha| / s_t.
+        flags_to_ban: the account is closed when its alarms reach this.
+        capacity: forget all queries, without an alarm, when there are this many. None, the default, never
+            forgets; the released code forgets at 100,000.
+
+    Source: paper §VI-B, §VIII-B and the authors' released ELBO detector; the one they tested was not pushed.
+    """
+
+    encoder: Encoder
+    alpha: float
+    threshold: float
+    warmup: int = 50
+    spread: Spread = "running"
+    sides: Sides = "one"
+    flags_to_ban: int = 1
+    capacity: int | None = None
+
+    needs_outputs = False
+    scope: Scope = "account"
+
+    def __post_init__(self) -> None:
+        """Reject settings that could never judge."""
+        check_threshold(self.threshold, self.flags_to_ban)
+        if not np.isfinite(self.alpha):
+            raise RedhandedError(f"alpha: {self.alpha} is not finite; take it from `mean_likelihood`")
+        if self.warmup < 2:
+            raise RedhandedError(f"warmup: {self.warmup} must be at least 2; one query has no spread")
+        if self.spread not in get_args(Spread):
+            raise RedhandedError(f"spread: {self.spread!r} must be one of {', '.join(get_args(Spread))}")
+        if self.sides not in get_args(Sides):
+            raise RedhandedError(f"sides: {self.sides!r} must be one of {', '.join(get_args(Sides))}")
+        if self.capacity is not None and self.capacity < self.warmup:
+            raise RedhandedError(
+                f"capacity: {self.capacity} must be at least the warm-up of {self.warmup}, or None; "
+                "nothing would ever be tested"
+            )
+
+    def features(self, images: np.ndarray) -> FeatureArray:
+        """Return log-likelihoods [n, 1] of images [n, c, h, w] in [0, 1].
+
+        Raises:
+            RedhandedError: other images, or an encoder that does not give one finite number an image.
+        """
+        features = self.encoder(check_images(images))
+        if features.shape[1] != 1:
+            raise RedhandedError(
+                f"encoder: it gives {features.shape[1]} features an image; the likelihood detector takes "
+                "one, the log-likelihood"
+            )
+        if not np.isfinite(features).all():
+            raise RedhandedError("encoder: log-likelihoods are not finite; its weights are damaged")
+        return features
+
+    def new_memory(self) -> LikelihoodMemory:
+        """Return the memory of an account that has sent nothing."""
+        return LikelihoodMemory()
+
+    def update(
+        self, memory: LikelihoodMemory, features: FeatureArray, outputs: OutputArray | None = None
+    ) -> Verdict:
+        """Judge log-likelihoods [n, 1] one after the other; `outputs` are not needed."""
+        del outputs
+        return judge(memory, self._judged(memory, features), self.threshold, self.flags_to_ban)
+
+    def _judged(self, memory: LikelihoodMemory, features: FeatureArray) -> Iterator[Judged]:
+        for row in features:
+            likelihood = float(row[0])
+            if memory.queries == self.capacity:  # before the next query, so that a full memory can be judged
+                memory.queries, memory.total, memory.centre, memory.squares = 0, 0.0, 0.0, 0.0
+            memory.queries += 1
+            # float64 adds equal float32 numbers without rounding: repeating one image spreads exactly 0
+            memory.total += likelihood
+            mean = memory.total / memory.queries
+            value = mean if self.spread == "running" else likelihood
+            off = value - memory.centre
+            memory.centre += off / memory.queries
+            memory.squares += off * (value - memory.centre)
+            yield Judged(self._statistic(memory, mean))
+
+    def _statistic(self, memory: LikelihoodMemory, mean: float) -> float:
+        t = memory.queries
+        if t < self.warmup:
+            return np.inf
+        variance = memory.squares / (t if self.spread == "running" else t * (t - 1))
+        below = mean - self.alpha if self.sides == "one" else -abs(mean - self.alpha)
+        if variance == 0:
+            return -np.inf if below < 0 else np.inf
+        return float(below / np.sqrt(variance))
+
+    def dump(self, memory: LikelihoodMemory) -> Arrays:
+        """Return the memory as arrays: `sums` float64 [3] and `state` int64 [3]."""
+        return {
+            "sums": np.array([memory.total, memory.centre, memory.squares], np.float64),
+            "state": np.array([memory.queries, memory.flags, memory.banned], np.int64),
+        }
+
+    def restore(self, state: Mapping[str, np.ndarray]) -> LikelihoodMemory:
+        """Return the memory that `dump` wrote."""
+        queries, flags, banned = state["state"].tolist()
+        total, centre, squares = state["sums"].tolist()
+        return LikelihoodMemory(queries, total, centre, squares, flags, bool(banned))
+
+
+def mean_likelihood(features: FeatureArray) -> float:
+    """Return `alpha`: the mean log-likelihood of a benign stream [n, 1] (paper §VIII-B).
+
+    Raises:
+        RedhandedError: the stream is empty.
+    """
+    if not len(features):
+        raise RedhandedError("stream: it is empty; give benign images to estimate alpha from")
+    return float(features[:, 0].mean(dtype=np.float64))
+
+
+def auroc(inside: Float32[np.ndarray, "n 1"], outside: Float32[np.ndarray, "m 1"]) -> float:
+    """Return how often an image of `inside` [n, 1] is likelier than one of `outside` [m, 1]; ties count half.
+
+    The area under the ROC curve of the likelihood as an out-of-distribution score (proposed in paper
+    §VIII-B): 0.5 tells nothing apart.
+
+    Raises:
+        RedhandedError: a set is empty.
+    """
+    for name, features in (("inside", inside), ("outside", outside)):
+        if not len(features):
+            raise RedhandedError(f"{name}: there are no images; give at least one")
+    ranked = np.sort(outside[:, 0])
+    beaten = [ranked.searchsorted(inside[:, 0], side) for side in ("left", "right")]
+    return float(np.mean(beaten)) / len(ranked)

@@ -1,0 +1,182 @@
+"""Any detector's threshold from one benign stream: its own fold, replayed at other thresholds."""
+
+from collections import OrderedDict
+from dataclasses import dataclass, replace
+from typing import Any, TypeVar
+
+import numpy as np
+
+from redhanded.detectors.base import Detector
+from redhanded.detectors.calibrate import (
+    FPR,
+    Calibration,
+    Replay,
+    allowed_flags,
+    calibrate_similarity,
+    rates,
+)
+from redhanded.detectors.index import principal_axes
+from redhanded.detectors.similarity import SimilarityDetector
+from redhanded.errors import RedhandedError
+from redhanded.types import FeatureArray, Float64, OutputArray
+
+CHUNK = 512
+"""Queries folded at once."""
+UNFINISHED = 4
+"""Folds that are kept with their memories, so that they can go on; PRADA's hold every query."""
+
+
+D = TypeVar("D", bound=Detector[Any])
+"""A frozen dataclass with the fields `threshold`, below which its statistic alarms, and `flags_to_ban`; or
+the similarity detector."""
+
+
+@dataclass(frozen=True)
+class StatisticCalibration:
+    """A threshold and where it came from; rates are per benign query of the stream that tuned it."""
+
+    threshold: float
+    target: float
+    flags_to_ban: int
+    length: int
+    flags: int
+    bans: int
+    flag_rate: float
+    flag_rate_low: float
+    flag_rate_high: float
+    fpr: float
+    fpr_low: float
+    fpr_high: float
+
+
+def calibrate(
+    detector: D, features: FeatureArray, outputs: OutputArray | None = None, *, fpr: float = FPR
+) -> tuple[D, Calibration | StatisticCalibration]:
+    """Return the detector with the loosest threshold that bans a benign stream at most `fpr` times a query.
+
+    The stream is one honest user whose account is replaced at bans: features [n, d] from one pass of
+    `detector.features`, and the victim's answers [n, classes] for a detector that judges by them. The rule
+    is on flags, of which `flags_to_ban` make a ban: at most `fpr * n * flags_to_ban`.
+
+    Raises:
+        RedhandedError: the stream is too short to resolve `fpr`, or holds nothing that can be told apart.
+    """
+    if isinstance(detector, SimilarityDetector):
+        found, _ = calibrate_similarity(
+            features, fpr=fpr, count=detector.count, flags_to_ban=detector.flags_to_ban
+        )
+        return replace(detector, delta=found.delta, axes=principal_axes(features)), found
+    return _calibrate_statistic(detector, features, outputs, fpr)
+
+
+def _calibrate_statistic(
+    detector: Any, features: FeatureArray, outputs: OutputArray | None, fpr: float
+) -> tuple[Any, StatisticCalibration]:
+    allowed = allowed_flags(len(features), fpr=fpr, count="queries", flags_to_ban=detector.flags_to_ban)
+    sweep = Sweep(detector, features, outputs)
+    steps = np.unique(sweep.scores(0))
+    steps = steps[np.isfinite(steps)]
+    if len(steps) == 0:
+        raise RedhandedError(
+            f"stream: {len(features):,} benign images are too few for the statistic of "
+            f"{type(detector).__name__}, or all alike; give more and different ones"
+        )
+    if sweep.replay(float(steps[0]), allowed).flags > allowed:  # a statistic of -inf alarms at any threshold
+        raise RedhandedError(
+            f"fpr: {fpr:g} is out of reach: too many benign images in a row are alike; remove duplicates "
+            "from the stream, or send it in random order"
+        )
+    # bisect for the last step within the allowance. Where an early ban makes the statistic begin anew, fewer
+    # alarms may follow; then its next larger neighbour breaks the rule
+    low, high = 0, len(steps)
+    while high - low > 1:
+        middle = (low + high) // 2
+        if sweep.replay(float(steps[middle]), allowed).flags <= allowed:
+            low = middle
+        else:
+            high = middle
+    threshold = float(steps[low])
+    if low:  # halfway between two values that occur, so that no rounding can tip one over the threshold
+        halfway = float((steps[low - 1] + steps[low]) / 2)
+        if steps[low - 1] < halfway and sweep.replay(halfway, allowed).flags <= allowed:
+            threshold = halfway
+    chosen = sweep.replay(threshold)
+    return (
+        replace(detector, threshold=threshold),
+        StatisticCalibration(
+            threshold,
+            fpr,
+            detector.flags_to_ban,
+            len(features),
+            chosen.flags,
+            len(chosen.bans),
+            **rates(chosen, detector.flags_to_ban),
+        ),
+    )
+
+
+@dataclass
+class _Fold:
+    """The statistic of an account opened at some query of the stream, as far as it was asked for."""
+
+    memory: Any
+    at: int
+    parts: list[Float64[np.ndarray, " k"]]
+
+
+class Sweep:
+    """A benign stream before one detector at many thresholds.
+
+    The statistic depends on the threshold only through bans, after which it begins anew. So it is folded
+    once from the stream's start without any ban, and again from each query at which some threshold bans;
+    every verdict equals that of `update`, which computes it.
+    """
+
+    def __init__(self, detector: Any, features: FeatureArray, outputs: OutputArray | None = None) -> None:
+        """Judge nothing yet."""
+        if detector.needs_outputs and outputs is None:
+            raise RedhandedError(
+                f"outputs: {type(detector).__name__} judges by the victim's answers; give them as well"
+            )
+        self._never = replace(detector, threshold=-np.inf)
+        self._features, self._outputs = features, outputs
+        self._folds: OrderedDict[int, _Fold] = OrderedDict()
+
+    def scores(self, start: int, stop: int | None = None) -> Float64[np.ndarray, " k"]:
+        """Return the statistic of queries `start` to `stop` for an account opened at `start`."""
+        stop = len(self._features) if stop is None else stop
+        fold = self._folds.pop(start, None) or _Fold(self._never.new_memory(), start, [])
+        while fold.at < stop:
+            rows = slice(fold.at, min(fold.at + CHUNK, len(self._features)))
+            outputs = None if self._outputs is None else self._outputs[rows]
+            fold.parts.append(self._never.update(fold.memory, self._features[rows], outputs).scores)
+            fold.at = rows.stop
+        if fold.at == len(self._features):
+            fold.memory = None
+        self._folds[start] = fold  # the last one asked for is the last to go
+        unfinished = [place for place, kept in self._folds.items() if kept.memory is not None]
+        for place in unfinished[:-UNFINISHED]:
+            del self._folds[place]
+        return np.concatenate([*fold.parts, np.empty(0)])[: stop - start]
+
+    def replay(self, threshold: float, most: int | None = None) -> Replay:
+        """Judge the stream at a threshold; may stop once there are more than `most` flags."""
+        n = len(self._features)
+        counts = np.zeros(n, np.int64)
+        if self._never.scope == "global":  # the memory outlives bans, and a flag is a ban
+            counts = (self.scores(0) < threshold).astype(np.int64)
+            return Replay(counts, np.flatnonzero(counts))
+        bans: list[int] = []
+        start, per_ban = 0, self._never.flags_to_ban
+        while start < n and (most is None or counts.sum() <= most):
+            alarms, stop = np.empty(0, np.int64), start
+            while len(alarms) < per_ban and stop < n:
+                stop = min(stop + CHUNK, n)
+                alarms = np.flatnonzero(self.scores(start, stop) < threshold)
+            closing = alarms[:per_ban] + start
+            counts[closing] = 1
+            if len(closing) < per_ban:
+                break
+            bans.append(int(closing[-1]))
+            start = bans[-1] + 1
+        return Replay(counts, np.array(bans, np.int64))

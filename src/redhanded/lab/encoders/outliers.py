@@ -1,0 +1,48 @@
+"""A classifier of the victim's distribution against others, for the out-of-distribution detector."""
+
+import torch
+from torch import Tensor, nn
+
+from redhanded.lab.models import Architecture, build
+from redhanded.lab.training import Checkpoint, Progress, Training, train_classifier
+from redhanded.lab.types import Images
+from redhanded.types import Float
+
+
+class LogOdds(nn.Module):
+    """Images [n, c, h, w] in [0, 1] to the log-odds [n, 1] that they are in-distribution."""
+
+    def __init__(self, classifier: nn.Module) -> None:
+        """Wrap a classifier of two classes: out, in."""
+        super().__init__()
+        self.classifier = classifier
+
+    def forward(self, images: Images) -> Float[Tensor, "n 1"]:
+        """Return the difference of the two logits."""
+        logits: Tensor = self.classifier(images)
+        return logits[:, 1:2] - logits[:, 0:1]
+
+
+def train_outlier_classifier(
+    architecture: Architecture,
+    inside: Images,
+    outside: Images,
+    training: Training,
+    generator: torch.Generator,
+    *,
+    progress: Progress | None = None,
+    checkpoint: Checkpoint | None = None,
+) -> LogOdds:
+    """Train on images of the victim's distribution and on others; raises as `fit` does."""
+    model = build(architecture, 2, generator, inside.device)
+    places = torch.arange(len(inside) + len(outside), device=inside.device) < len(inside)
+    train_classifier(
+        model,
+        torch.cat([inside, outside]),
+        nn.functional.one_hot(places.long(), 2).float(),
+        training,
+        generator,
+        progress=progress,
+        checkpoint=checkpoint,
+    )
+    return LogOdds(model)
