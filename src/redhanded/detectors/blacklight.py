@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from hashlib import sha256
+from typing import ClassVar
 
 import numpy as np
 
@@ -72,7 +73,7 @@ class BlacklightDetector:
     flags_to_ban: int = 1
 
     needs_outputs = False
-    scope: Scope = "global"
+    scope: ClassVar[Scope] = "global"
 
     def __post_init__(self) -> None:
         """Reject settings that could never judge."""

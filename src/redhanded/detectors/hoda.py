@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 
@@ -46,7 +47,7 @@ class HodaDetector:
     flags_to_ban: int = 1
 
     needs_outputs = False
-    scope: Scope = "account"
+    scope: ClassVar[Scope] = "account"
 
     def __post_init__(self) -> None:
         """Reject settings that could never judge."""

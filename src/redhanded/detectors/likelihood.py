@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import ClassVar, Literal, get_args
 
 import numpy as np
 
@@ -68,7 +68,7 @@ class LikelihoodDetector:
     capacity: int | None = None
 
     needs_outputs = False
-    scope: Scope = "account"
+    scope: ClassVar[Scope] = "account"
 
     def __post_init__(self) -> None:
         """Reject settings that could never judge."""

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 
@@ -37,7 +38,7 @@ class OutlierDetector:
     flags_to_ban: int = 50
 
     needs_outputs = False
-    scope: Scope = "account"
+    scope: ClassVar[Scope] = "account"
 
     def __post_init__(self) -> None:
         """Reject settings that could never judge."""

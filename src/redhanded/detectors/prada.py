@@ -3,6 +3,7 @@
 import warnings
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from typing import ClassVar
 
 import numpy as np
 from scipy.stats import shapiro
@@ -68,7 +69,7 @@ class PradaDetector:
     least: int = 100
 
     needs_outputs = True
-    scope: Scope = "account"
+    scope: ClassVar[Scope] = "account"
 
     def __post_init__(self) -> None:
         """Reject settings that could never judge."""

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Literal, get_args
+from typing import ClassVar, Literal, get_args
 
 import numpy as np
 
@@ -51,7 +51,7 @@ class SimilarityDetector:
     axes: np.ndarray | None = field(default=None, repr=False, compare=False)
 
     needs_outputs = False
-    scope: Scope = "account"
+    scope: ClassVar[Scope] = "account"
 
     def __post_init__(self) -> None:
         """Reject settings that could never judge."""

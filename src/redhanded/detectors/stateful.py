@@ -6,6 +6,7 @@ product over many queries nominates, with a slack above its rounding, and the fl
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from typing import ClassVar
 
 import numpy as np
 
@@ -184,7 +185,7 @@ class StatefulDetector:
     capacity: int | None = None
 
     needs_outputs = False
-    scope: Scope = "account"
+    scope: ClassVar[Scope] = "account"
 
     def __post_init__(self) -> None:
         """Reject settings that could never judge."""

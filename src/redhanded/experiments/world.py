@@ -308,7 +308,7 @@ def small() -> World:
             vqvae_batch=64,
             prior_updates=1_000,
             seat_pgd=LinfPgd(epsilon=24 / 255, steps=10, relative_step=0.15),
-            seat_images=5_000,
+            seat_images=2_500,
             defender_training=Training(epochs=4, batch=64, lr=0.05, schedule="linear"),
         ),
         public=Archived("tinyimagenet", "train", 20_000),

@@ -8,7 +8,12 @@ import numpy as np
 from safetensors.numpy import load_file
 from safetensors.numpy import save_file as save_arrays
 
-from redhanded.detectors import Detector, SimilarityDetector
+from redhanded.detectors import (
+    Detector,
+    LikelihoodDetector,
+    OutlierDetector,
+    SimilarityDetector,
+)
 from redhanded.detectors.calibrate import Replay, rates
 from redhanded.detectors.likelihood import auroc
 from redhanded.experiments.ancestry import ancestry_ceiling
@@ -134,7 +139,6 @@ def _judged(
     began = time.perf_counter()
     found = replay(detector, images, outputs)
     seconds = time.perf_counter() - began
-    features = _embed(detector, images)
     kept = {
         "counts": found.counts,
         "scores": found.nearest,
@@ -143,10 +147,11 @@ def _judged(
     }
     diversity: Record = {}
     if isinstance(detector, SimilarityDetector):
+        features = _embed(detector, images)
         kept |= {"nearest": nearest_in_account(features, found.bans)} | _shown(found, images)
         diversity = feature_diversity(features)
-    elif features.shape[1] == 1:
-        kept["statistic"] = features[:, 0]
+    elif isinstance(detector, LikelihoodDetector | OutlierDetector):
+        kept["statistic"] = _embed(detector, images)
     save_arrays(kept, context.store.scratch(cell) / VERDICTS)
     flags_to_ban = cell.calibration.flags_to_ban
     return (
