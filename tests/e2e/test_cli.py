@@ -70,6 +70,9 @@ def folder(tmp_path):
         (("run", "i", "--time-limit", "nan"), "time-limit"),
         (("nothing",), "nothing"),
         (("calibrate", "--data", "cifar10", "--out", "b"), "cifar10"),
+        (("compare", "--detectors", "similarity,oracle"), "detectors"),
+        (("compare", "--streams", "honest,nowhere"), "streams"),
+        (("compare", "--time-limit", "-1"), "time-limit"),
         (("attack", "random", "--guard", "no-bundle"), "bundle"),
         (("replay", "no-log", "--detector", "no-bundle"), "stream"),
         (("run", "i", "--device", "cuda:99"), "device"),
@@ -233,6 +236,23 @@ def test_a_target_out_of_reach_is_named_before_anything_is_trained(folder, optio
     done = redhanded("calibrate", "--images", "images", "--out", "b", option, value, cwd=folder)
     one_line(done, named)
     assert not list((folder / "runs/artefacts").iterdir())
+
+
+def test_a_detector_without_a_network_is_calibrated_and_replayed(folder):
+    """Blacklight needs no training; its bundle holds no graph."""
+    words = ("calibrate", "--detector", "blacklight", "--images", "images", "--out", "light")
+    done = redhanded(*words, "--fpr", 0.05, "--json", cwd=folder)
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["bans"] == 0
+    assert not (folder / "light/encoder.onnx").exists()
+    log = log_of(
+        np.tile(np.random.default_rng(0).random((1, 3, 32, 32), np.float32), (4, 1, 1, 1)), folder / "log"
+    )
+    done = redhanded("replay", log, "--detector", "light", "--json", cwd=folder)
+    assert done.returncode == 0, done.stderr
+    record = json.loads(done.stdout)
+    assert [record[name] for name in ("flags", "bans")] == [3, 3]  # all but the first are its copies
+    one_line(redhanded(*words, "--detector", "oracle", cwd=folder), "detector")
 
 
 def test_calibrate_on_own_images(folder, bundle):

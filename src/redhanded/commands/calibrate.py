@@ -2,7 +2,7 @@
 
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import numpy as np
 import typer
@@ -25,26 +25,31 @@ from redhanded.commands.options import (
     world_named,
 )
 from redhanded.detectors import SimilarityDetector, load_bundle, save_bundle
-from redhanded.detectors.calibrate import FPR, Calibration, allowed_flags, calibrate_similarity
-from redhanded.detectors.index import principal_axes
+from redhanded.detectors.calibrate import FPR, Calibration, allowed_flags
 from redhanded.detectors.similarity import Count
+from redhanded.detectors.tuning import StatisticCalibration
+from redhanded.detectors.tuning import calibrate as tuned_on
 from redhanded.errors import RedhandedError
+from redhanded.experiments.cells.judges import Judge
+from redhanded.experiments.comparison import DETECTORS
 from redhanded.experiments.context import Context
 from redhanded.experiments.datasets import as_floats
 from redhanded.experiments.run import run_cells
 from redhanded.experiments.world import World
 from redhanded.lab.data import load
 from redhanded.lab.imagefolder import read_images
-from redhanded.types import FeatureArray, ImageArray
+from redhanded.types import FeatureArray, ImageArray, OutputArray
 
 COUNTS: dict[str, Count] = {"queries": "queries", "pairs": "pairs"}
 
 
 def calibrate(
     out: Annotated[Path, typer.Option(help="Folder of the bundle to write.")],
+    detector: Annotated[str, typer.Option(help=f"What judges: {', '.join(DETECTORS)}.")] = "similarity",
     world: WorldName = "demo",
     bundle: Annotated[
-        Path | None, typer.Option(help="Take the encoder of this bundle instead of training the world's.")
+        Path | None,
+        typer.Option(help="Tune the detector of this bundle anew instead of training the world's."),
     ] = None,
     images: Annotated[Path | None, typer.Option(help="Folder of your own benign images to tune on.")] = None,
     data: Annotated[
@@ -54,10 +59,14 @@ def calibrate(
     count: Annotated[
         str,
         typer.Option(
-            help="What a near-duplicate adds to the flags. queries: 1; pairs: 1 for each it is near."
+            help="What a near-duplicate adds to the flags of a similarity detector. queries: 1; pairs: 1 for "
+            "each it is near."
         ),
     ] = "queries",
-    flags_to_ban: Annotated[int, typer.Option(help="Flags that close an account.")] = 50,
+    flags_to_ban: Annotated[
+        int | None,
+        typer.Option(help="Flags that close an account; by default 50 where queries are flagged, else 1."),
+    ] = None,
     seed: Annotated[
         int, typer.Option(min=0, max=2**63 - 1, help="Seed of the order in which the images are sent.")
     ] = 0,
@@ -65,44 +74,46 @@ def calibrate(
     device: DeviceName = "cpu",
     as_json: Json = False,
 ) -> None:
-    """Tune the similarity detector's threshold to a false-positive rate, and write it as a bundle.
+    """Tune a detector's threshold to a false-positive rate, and write it as a bundle.
 
-    The benign images are sent as one honest user would send them, in random order; the largest threshold at
+    The benign images are sent as one honest user would send them, in random order; the loosest threshold at
     which that user is not banned more often than allowed is kept. The bundle runs in the guard without
     PyTorch.
     """
     chosen_world, show = world_named(world), stderr()
     rule = chosen(COUNTS, count, "count")
+    judge: Judge = chosen(DETECTORS, detector, "detector")(chosen_world)
     if images is not None and data is not None:
         raise RedhandedError("data: give --images or --data, not both")
     context = context_of(Path("runs") / chosen_world.name, artefacts, device, show)
     out.mkdir(parents=True, exist_ok=True)
     stream, name = _stream(chosen_world, images, data)
-    allowed_flags(len(stream), fpr=fpr, count=rule, flags_to_ban=flags_to_ban)  # before anything is trained
-    if bundle is None:
-        encoder_cell = chosen_world.train_encoder()
-        run_cells([encoder_cell], context, artefacts=True, started=announce(show))
-        encoder = encoder_cell.load(context)
-    else:
-        encoder = load_bundle(bundle).encoder
+    untuned: Any = None if bundle is None else load_bundle(bundle)
+    quota = flags_to_ban
+    if quota is None:
+        quota = judge.flags_to_ban if untuned is None else untuned.flags_to_ban
+    allowed_flags(len(stream), fpr=fpr, count=rule, flags_to_ban=quota)  # before anything is trained
+    if untuned is None:
+        run_cells(judge.needs, context, artefacts=True, started=announce(show))
+        untuned = judge.make(context)
+    elif untuned.needs_outputs:
+        raise RedhandedError(
+            "bundle: its detector judges by the victim's answers; tune it with --detector in its world"
+        )
+    untuned = replace(untuned, flags_to_ban=quota)
+    if isinstance(untuned, SimilarityDetector):
+        untuned = replace(untuned, count=rule)
     stream = stream[np.random.default_rng([seed, len(stream)]).permutation(len(stream))]
-    # a threshold of 1 stands in until the true one is known; it only lets the detector check the images
-    uncalibrated = SimilarityDetector(encoder, 1.0, rule, flags_to_ban)
-    features = _embed(uncalibrated, stream, context)
-    calibration, _ = calibrate_similarity(features, fpr=fpr, count=rule, flags_to_ban=flags_to_ban)
-    detector = replace(uncalibrated, delta=calibration.delta, axes=principal_axes(features))
-    save_bundle(
-        out,
-        detector,
-        calibration,
-        {
-            "stream": name,
-            "seed": seed,
-            "encoder": encoder.digest,
-            "redhanded": redhanded.__version__,
-        },
+    features, outputs = _embed(untuned, judge, stream, context)
+    tuned, calibration = tuned_on(untuned, features, outputs, fpr=fpr)
+    provenance = {"stream": name, "seed": seed, "redhanded": redhanded.__version__}
+    save_bundle(out, tuned, calibration, provenance)
+    say(
+        stdout(),
+        [_table(detector if bundle is None else bundle.name, calibration)],
+        asdict(calibration),
+        as_json=as_json,
     )
-    say(stdout(), [_table(calibration)], asdict(calibration), as_json=as_json)
     show.print(f"Bundle: {out}", highlight=False, markup=False)
 
 
@@ -116,27 +127,34 @@ def _stream(world: World, images: Path | None, data: str | None) -> tuple[ImageA
     return np.concatenate(parts), "+".join(part.name for part in world.tuning)
 
 
-def _embed(detector: SimilarityDetector, stream: ImageArray, context: Context) -> FeatureArray:
-    parts = []
+def _embed(
+    detector: Any, judge: Judge, stream: ImageArray, context: Context
+) -> tuple[FeatureArray, OutputArray | None]:
+    """Pass over the stream once; return features, and the victim's answers for a detector that wants them."""
+    parts, answers = [], []
     with context.reporter("embedding") as progress:
         for at in range(0, len(stream), 1024):
-            parts.append(detector.features(stream[at : at + 1024]))
+            part = stream[at : at + 1024]
+            parts.append(detector.features(part))
+            answered = judge.outputs(part, context) if detector.needs_outputs else None
+            answers += [] if answered is None else [answered]
             progress(min(at + 1024, len(stream)), len(stream))
-    return np.concatenate(parts)
+    return np.concatenate(parts), np.concatenate(answers) if answers else None
 
 
-def _table(found: Calibration) -> Table:
+def _table(name: str, found: Calibration | StatisticCalibration) -> Table:
     table = Table(
-        title="Calibrated similarity detector",
+        title=f"Calibrated detector: {name}",
         title_justify="left",
         box=box.SIMPLE_HEAD,
         caption="FPR: bans per benign query, 95% interval by block bootstrap, on the images that tuned it.",
         caption_justify="left",
     )
-    for column in ("threshold δ", "benign images", "flags", "bans", "flag rate", "FPR", "interval"):
+    threshold = "threshold δ" if isinstance(found, Calibration) else "threshold"
+    for column in (threshold, "benign images", "flags", "bans", "flag rate", "FPR", "interval"):
         table.add_column(column, justify="right")
     table.add_row(
-        f"{found.delta:.6g}",
+        f"{found.delta if isinstance(found, Calibration) else found.threshold:.6g}",
         f"{found.length:,}",
         str(found.flags),
         str(found.bans),

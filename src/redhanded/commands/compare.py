@@ -6,6 +6,7 @@ from typing import Annotated, Any
 import typer
 from rich import box
 from rich.table import Table
+from safetensors.numpy import load_file
 
 from redhanded.commands.options import (
     ARTEFACTS,
@@ -21,11 +22,17 @@ from redhanded.commands.options import (
     stdout,
     world_named,
 )
+from redhanded.detectors import LikelihoodDetector
 from redhanded.detectors.calibrate import FPR
 from redhanded.errors import RedhandedError
-from redhanded.experiments.comparison import DETECTORS, Comparison, Place
+from redhanded.experiments.cells import Detect
+from redhanded.experiments.cells.detect import VERDICTS
+from redhanded.experiments.comparison import DETECTORS, HONEST, Comparison, Place
+from redhanded.experiments.context import Context
+from redhanded.experiments.likelihood_figures import likelihood_curves
 from redhanded.experiments.run import run_cells
 from redhanded.experiments.store import Record
+from redhanded.experiments.style import save_png, save_svg
 
 COLUMNS = ("flags", "flag rate", "bans", "benign floor", "share of ceiling", "AUROC", "µs a query")
 
@@ -49,6 +56,10 @@ def compare(
     ] = None,
     out: Annotated[Path | None, typer.Option(help="Folder of the records; default runs/WORLD.")] = None,
     markdown: Annotated[Path | None, typer.Option(help="Write the tables to this file as well.")] = None,
+    pictures: Annotated[
+        Path | None,
+        typer.Option(help="Draw the VAE's likelihood curves (Figures 10, 13, 14) in this folder."),
+    ] = None,
     artefacts: Artefacts = ARTEFACTS,
     device: DeviceName = "cpu",
     as_json: Json = False,
@@ -71,6 +82,9 @@ def compare(
     found = [(place, context.store.record(place.cell)) for place in comparison.places]
     tables = [_table(stream, found) for stream in dict.fromkeys(place.stream for place, _ in found)]
     say(stdout(), tables, [_data(place, record) for place, record in found], as_json=as_json)
+    if pictures is not None:
+        for path in _draw(comparison, context, pictures):
+            show.print(f"Drew {path}", highlight=False, markup=False)
     if markdown is not None:
         markdown.parent.mkdir(parents=True, exist_ok=True)
         markdown.write_text(as_markdown(found), encoding="utf-8")
@@ -80,6 +94,36 @@ def compare(
         f"{len(outcome.left)} left" + ("; run the same command to go on" if outcome.left else ""),
         highlight=False,
     )
+
+
+def _draw(comparison: Comparison, context: Context, folder: Path) -> list[Path]:
+    """Draw what was measured of the VAE detector; raises `RedhandedError` if nothing was."""
+    found = {
+        place.stream: place.cell
+        for place in comparison.places
+        if place.detector == "vae" and context.store.artefact(place.cell) is not None
+    }
+    if HONEST not in found:
+        raise RedhandedError(
+            "pictures: the VAE's verdicts on the honest stream are not here; compare `vae` on `honest` first"
+        )
+    detector = found[HONEST].calibration.load(context)
+    assert isinstance(detector, LikelihoodDetector)
+    likelihood = {name: load_file(context.artefact(c) / VERDICTS)["statistic"] for name, c in found.items()}
+    thieves = {name for name, cell in found.items() if isinstance(cell, Detect)}
+    natural = {name: rows for name, rows in likelihood.items() if name not in thieves}
+    stolen = {name: rows for name, rows in likelihood.items() if name in thieves | {HONEST}}
+    drawn = {
+        "likelihood-start": likelihood_curves(stolen, detector, first=1_000),
+        "likelihood-attacks": likelihood_curves(stolen, detector),
+        "likelihood-natural": likelihood_curves(natural, detector),
+    }
+    paths = []
+    for name, figure in drawn.items():
+        paths.append(folder / f"{name}-{comparison.world.name}.png")
+        save_png(figure, paths[-1])
+        save_svg(figure, paths[-1].with_suffix(".svg"))
+    return paths
 
 
 Found = list[tuple[Place, Record | None]]

@@ -1,7 +1,7 @@
 """HODA: an account whose queries are harder, or easier, than honest ones (Sadeghzadeh et al.; paper §V-B)."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 import numpy as np
@@ -71,6 +71,10 @@ class HodaDetector:
                 "it does not belong to this histogram"
             )
         return features
+
+    def fitted(self, features: FeatureArray) -> "HodaDetector":
+        """Return the detector with `benign` from a benign stream's hardness [n, 1]."""
+        return replace(self, benign=hardness_histogram(features, len(self.benign)))
 
     def new_memory(self) -> HodaMemory:
         """Return the memory of an account that has sent nothing."""

@@ -1,7 +1,7 @@
 """The VAE detector (paper §VI-B): an account whose queries are, on average, less likely than honest ones."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar, Literal, get_args
 
 import numpy as np
@@ -102,6 +102,10 @@ class LikelihoodDetector:
         if not np.isfinite(features).all():
             raise RedhandedError("encoder: log-likelihoods are not finite; its weights are damaged")
         return features
+
+    def fitted(self, features: FeatureArray) -> "LikelihoodDetector":
+        """Return the detector with `alpha` from a benign stream's log-likelihoods [n, 1]."""
+        return replace(self, alpha=mean_likelihood(features))
 
     def new_memory(self) -> LikelihoodMemory:
         """Return the memory of an account that has sent nothing."""

@@ -2,7 +2,7 @@
 
 from collections import OrderedDict
 from dataclasses import dataclass, replace
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar, runtime_checkable
 
 import numpy as np
 
@@ -49,6 +49,15 @@ class StatisticCalibration:
     fpr_high: float
 
 
+@runtime_checkable
+class Fitted(Protocol):
+    """A detector that takes more than its threshold from the benign stream."""
+
+    def fitted(self, features: FeatureArray) -> Any:
+        """Return it with what it takes."""
+        ...
+
+
 def calibrate(
     detector: D, features: FeatureArray, outputs: OutputArray | None = None, *, fpr: float = FPR
 ) -> tuple[D, Calibration | StatisticCalibration]:
@@ -61,12 +70,16 @@ def calibrate(
     Raises:
         RedhandedError: the stream is too short to resolve `fpr`, or holds nothing that can be told apart.
     """
-    if isinstance(detector, SimilarityDetector):
+    untuned: Any = detector
+    if isinstance(untuned, SimilarityDetector):
         found, _ = calibrate_similarity(
-            features, fpr=fpr, count=detector.count, flags_to_ban=detector.flags_to_ban
+            features, fpr=fpr, count=untuned.count, flags_to_ban=untuned.flags_to_ban
         )
-        return replace(detector, delta=found.delta, axes=principal_axes(features)), found
-    return _calibrate_statistic(detector, features, outputs, fpr)
+        tuned: Any = replace(untuned, delta=found.delta, axes=principal_axes(features))
+        return tuned, found
+    if isinstance(untuned, Fitted) and len(features):
+        untuned = untuned.fitted(features)
+    return _calibrate_statistic(untuned, features, outputs, fpr)
 
 
 def _calibrate_statistic(

@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F  # noqa: N812 - the name everybody knows it by
 from torch import nn
 
-from redhanded.errors import BudgetExhaustedError
+from redhanded.errors import BudgetExhaustedError, RedhandedError
 from redhanded.lab.training import predict
 from redhanded.lab.types import Images, Oracle, Outputs
 from redhanded.types import ImageArray, OutputArray
@@ -40,6 +40,30 @@ class HardLabels(Logits):
         """Return one-hot rows [n, classes]."""
         logits = super().__call__(images)
         return F.one_hot(logits.argmax(1), logits.shape[1]).float()
+
+
+class Soft:
+    """Refuse an oracle that gives labels where probabilities are needed; its first answers tell.
+
+    What it has answered by then is spent; nothing else is asked.
+    """
+
+    def __init__(self, oracle: Oracle, who: str) -> None:
+        """Wrap `oracle` for the attack `who`."""
+        self.oracle, self.who = oracle, who
+        self._known = False
+
+    def __call__(self, images: Images) -> Outputs:
+        """Return probabilities; raises `RedhandedError` if all of the first batch are one-hot."""
+        answers = self.oracle(images)
+        if not self._known and len(answers):
+            self._known = True  # looked at once: to look is to wait for the device
+            if bool(((answers == 0) | (answers == 1)).all()):
+                raise RedhandedError(
+                    f"oracle: it answers with labels alone, and {self.who} needs probabilities; choose an "
+                    "attack that needs labels, or a victim that tells more"
+                )
+        return answers
 
 
 class Budgeted:

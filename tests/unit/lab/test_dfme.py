@@ -103,6 +103,20 @@ def test_shapes_it_cannot_make_are_refused(shape: tuple[int, int, int], generato
         next(SMALL.run(victim, torch.empty(0, *shape), new_surrogate=nn.Identity, generator=generator))
 
 
+def test_labels_are_refused_after_one_batch() -> None:
+    asked: list[int] = []
+
+    def labels(images: Tensor) -> Tensor:
+        asked.append(len(images))
+        return torch.eye(CLASSES)[victim(images).argmax(1)]
+
+    with pytest.raises(
+        RedhandedError, match=r"^oracle: it answers with labels alone, and DFME needs prob[^\n]+$"
+    ):
+        run(SMALL, oracle=labels)
+    assert len(asked) == 1
+
+
 def test_range_of_the_pixels() -> None:
     ends = torch.tensor([-50.0, 0.0, 50.0])[:, None, None, None].expand(3, 3, 8, 8)
     corrected = pixels(ends, "corrected")[:, :, 0, 0]

@@ -1,6 +1,6 @@
 """Detectors before their thresholds are known: each a value that names the networks it judges with."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, ClassVar, Literal, Protocol, runtime_checkable
 
 import numpy as np
@@ -16,15 +16,13 @@ from redhanded.detectors import (
     SimilarityDetector,
     StatefulDetector,
 )
-from redhanded.detectors.hoda import hardness_histogram
-from redhanded.detectors.likelihood import mean_likelihood
 from redhanded.experiments.cells.encoder import TrainEncoder
 from redhanded.experiments.cells.networks import TrainHardness, TrainOutlierClassifier, TrainSeat
 from redhanded.experiments.cells.victim import TrainVictim
 from redhanded.experiments.cells.vqvae import TrainPrior, TrainVqVae
 from redhanded.experiments.context import Cell, Context
 from redhanded.lab.victim import HardLabels
-from redhanded.types import FeatureArray, ImageArray, OutputArray
+from redhanded.types import ImageArray, OutputArray
 
 NEVER = -np.inf
 """The threshold of a detector that is not tuned yet."""
@@ -54,28 +52,18 @@ class Judge(Protocol):
         """Return the detector, its threshold unknown."""
         ...
 
-    def fit(self, detector: Any, features: FeatureArray) -> Detector[Any]:
-        """Return it with what it takes from the benign stream besides the threshold."""
-        ...
-
     def outputs(self, images: ImageArray, context: Context) -> OutputArray | None:
         """Return the victim's answers, if it judges by them."""
         ...
 
 
 class _Plain:
-    """Takes nothing but its threshold from the benign stream, and judges by images alone."""
+    """Judges by images alone."""
 
     @property
     def answering(self) -> tuple[Cell, ...]:
         """Nobody."""
         return ()
-
-    def fit(self, detector: Any, features: FeatureArray) -> Detector[Any]:
-        """Return the detector as it is."""
-        del features
-        found: Detector[Any] = detector
-        return found
 
     def outputs(self, images: ImageArray, context: Context) -> OutputArray | None:
         """Return nothing."""
@@ -133,11 +121,6 @@ class Likelihood(_Plain):
     def make(self, context: Context) -> LikelihoodDetector:
         """Return the detector."""
         return LikelihoodDetector(self.model.load(context), 0.0, NEVER, spread=self.spread, sides=self.sides)
-
-    def fit(self, detector: Any, features: FeatureArray) -> Detector[Any]:
-        """Take alpha, the mean log-likelihood of the stream."""
-        fitted: LikelihoodDetector = replace(detector, alpha=mean_likelihood(features))
-        return fitted
 
 
 @dataclass(frozen=True)
@@ -240,9 +223,3 @@ class Hoda(_Plain):
         """Return the detector, its benign histogram unknown."""
         unknown = np.arange(self.hardness.snapshots, dtype=np.float64)
         return HodaDetector(self.hardness.load(context), unknown, NEVER)
-
-    def fit(self, detector: Any, features: FeatureArray) -> Detector[Any]:
-        """Take the histogram of the stream."""
-        histogram = hardness_histogram(features, len(detector.benign))
-        fitted: HodaDetector = replace(detector, benign=histogram)
-        return fitted

@@ -144,8 +144,7 @@ class Tune(Keyed):
         features = np.concatenate(parts)
         outputs = np.concatenate([part for part in answers if part is not None]) if answers else None
         embedded = time.perf_counter()
-        fitted = self.judge.fit(untuned, features)
-        tuned, calibration = calibrate(fitted, features, outputs, fpr=self.fpr)
+        tuned, calibration = calibrate(untuned, features, outputs, fpr=self.fpr)
         seconds = time.perf_counter() - embedded
         self._save(tuned, calibration, context)
         found = asdict(calibration)

@@ -4,7 +4,7 @@ from redhanded.lab.attacks.active import ActiveThief
 from redhanded.lab.attacks.binary_search import BinarySearch
 from redhanded.lab.attacks.carlini_wagner import CarliniWagner
 from redhanded.lab.attacks.dfme import Dfme
-from redhanded.lab.attacks.features import FeatureAdversary, FeatureFool
+from redhanded.lab.attacks.features import FastFeatureAdversary, FeatureAdversary, FeatureFool
 from redhanded.lab.attacks.jba import Jba, jb_self, jb_top3, jba_pgd, jbda, prada
 from redhanded.lab.attacks.knockoff import KnockoffNets
 from redhanded.lab.attacks.perturb import LinfPgd, LogitAscent, Perturbation, SignedSteps
@@ -16,6 +16,7 @@ __all__ = [
     "BinarySearch",
     "CarliniWagner",
     "Dfme",
+    "FastFeatureAdversary",
     "FeatureAdversary",
     "FeatureFool",
     "Jba",

@@ -37,6 +37,7 @@ from redhanded.lab.types import (
     Start,
     as_is,
 )
+from redhanded.lab.victim import Soft
 from redhanded.types import Float, Int
 
 SMALLEST = torch.finfo(torch.float32).tiny
@@ -99,7 +100,8 @@ class Dfme:
         adaptation kept nothing ends the attack; rounds without queries are left out otherwise.
 
         Raises:
-            RedhandedError: image sides that the generator cannot double twice into.
+            RedhandedError: image sides that the generator cannot double twice into, or an oracle that gives
+                labels.
         """
         channels, height, width = seeds.shape[1:]
         if min(height, width) < 8 or height % 4 or width % 4:
@@ -108,7 +110,7 @@ class Dfme:
                 "resize what the victim takes"
             )
         players = self._players((channels, height, width), seeds.device, new_surrogate, generator)
-        queries = Stream(oracle, adapt, self.budget)
+        queries = Stream(Soft(oracle, "DFME"), adapt, self.budget)
         turns = (*repeat(self._teach_generator, self.n_generator), self._teach_student)
         while queries.left > 0:
             before = queries.sent

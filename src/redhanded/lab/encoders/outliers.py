@@ -26,7 +26,7 @@ class LogOdds(nn.Module):
 def train_outlier_classifier(
     architecture: Architecture,
     inside: Images,
-    outside: Images,
+    outside: Float[Tensor, "m c h w"],
     training: Training,
     generator: torch.Generator,
     *,

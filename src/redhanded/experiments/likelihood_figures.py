@@ -1,0 +1,53 @@
+"""An account's mean log-likelihood as it goes on sending: Figures 10, 13 and 14 of the paper."""
+
+from collections.abc import Mapping
+from itertools import cycle
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from redhanded.detectors.likelihood import LikelihoodDetector
+from redhanded.experiments.comparison import HONEST
+from redhanded.experiments.style import HONEST_GREY, INK, LOOKS, finish, plot, styled
+from redhanded.types import FeatureArray, Float64
+
+POINTS = 400
+"""Of a curve, evenly over its queries."""
+
+
+def running_means(
+    likelihood: FeatureArray,
+) -> tuple[Float64[np.ndarray, " n"], Float64[np.ndarray, " n"]]:
+    """Return A_t and s_t, the spread of A_1, ..., A_t, of one uninterrupted account (paper §VI-B)."""
+    counts = np.arange(1, len(likelihood) + 1)
+    mean = np.cumsum(likelihood[:, 0], dtype=np.float64) / counts
+    centre = np.cumsum(mean) / counts
+    squares = np.cumsum(np.square(mean)) / counts
+    return mean, np.sqrt((squares - np.square(centre)).clip(min=0))
+
+
+def likelihood_curves(
+    streams: Mapping[str, FeatureArray], detector: LikelihoodDetector, first: int | None = None
+) -> Figure:
+    """Mean log-likelihood over queries, with beta times its spread as a band, and the threshold alpha.
+
+    `streams` are log-likelihoods [n, 1] in the order sent, as if no account were ever closed; `first` limits
+    the queries shown. An account is closed where the upper edge of its band falls below alpha.
+    """
+    beta = -detector.threshold
+    with styled():
+        figure, axes = plot(3.6)
+        looks = cycle(LOOKS)
+        for name, likelihood in streams.items():
+            colour, dashes = (HONEST_GREY, "-") if name == HONEST else next(looks)[:2]
+            mean, spread = (part[:first] for part in running_means(likelihood))
+            shown = np.unique(np.linspace(detector.warmup - 1, len(mean) - 1, POINTS).astype(int))
+            shown = shown[shown < len(mean)]
+            queries = shown + 1
+            axes.plot(queries, mean[shown], color=colour, ls=dashes, label=name)
+            low, high = (mean[shown] + edge * beta * spread[shown] for edge in (-1, 1))
+            axes.fill_between(queries, low, high, color=colour, alpha=0.15, lw=0)
+        axes.axhline(detector.alpha, color=INK, lw=1, ls=(0, (2, 2)), label="threshold (alpha)")
+        axes.set(xlabel="queries", ylabel="mean log-likelihood")
+        axes.set_xscale("log" if first is None else "linear")
+        return finish(figure, axes)

@@ -1,0 +1,157 @@
+"""Every detector in a world of seconds: tuned on one stream, bundled, and put before the same streams."""
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from redhanded.commands.compare import as_markdown
+from redhanded.detectors import load_bundle
+from redhanded.errors import RedhandedError
+from redhanded.experiments.cells import Detect, Extract, Honest
+from redhanded.experiments.cells.utility import Utility
+from redhanded.experiments.comparison import DETECTORS, Comparison
+from redhanded.experiments.context import Context
+from redhanded.experiments.datasets import Composed
+from redhanded.experiments.replay import replay
+from redhanded.experiments.run import run_cells
+from redhanded.experiments.store import Store
+from redhanded.experiments.tables import TABLES, output_defences
+from redhanded.experiments.world import World, demo
+from redhanded.lab.attacks import LinfPgd
+from redhanded.lab.encoders import Contrastive
+from redhanded.lab.encoders.vqvae import VqVae
+from redhanded.lab.models import ConvNet
+from redhanded.lab.training import Training
+
+ONCE = Training(epochs=1, batch=32, optimiser="adam", lr=1e-3, weight_decay=0.0, schedule="linear")
+FPR = 0.01
+
+
+def tiny() -> World:
+    world = demo()
+    digits = Composed("digits", "victim", 240)
+    judging = replace(
+        world.judging,
+        common=(Composed("digits", "honest", 400),),
+        heldout=(Composed("digits", "test", 120, seed=1),),
+        natural={"photos": (Composed("photos", "test", 120),)},
+        inside=digits,
+        outside=Composed("photos", "victim", 200),
+        classifier_training=ONCE,
+        vqvae=VqVae(width=8, residual_hidden=4, codes=16, dimension=4),
+        vqvae_updates=40,
+        vqvae_batch=8,
+        prior_updates=4,
+        seat_pgd=LinfPgd(epsilon=0.1, steps=2),
+        seat_images=64,
+        defender_training=ONCE,
+    )
+    brief = replace(world.scale, round_training=ONCE, final_training=ONCE)
+    return replace(
+        world,
+        victim_data=digits,
+        test=Composed("digits", "test", 100),
+        victim=ConvNet(((4,), (8,))),
+        victim_training=ONCE,
+        surrogate=ConvNet(((4,), (8,))),
+        scale=brief,
+        encoder=Contrastive(pretraining=ONCE, contrastive=ONCE),
+        judging=judging,
+        budget=90,
+        n_seed_large=30,
+    )
+
+
+@pytest.fixture(scope="module")
+def measured(tmp_path_factory) -> tuple[Comparison, Context]:
+    folder = tmp_path_factory.mktemp("tiny")
+    comparison = Comparison(tiny(), streams=("honest", "photos", "jb-top3"), fpr=FPR)
+    context = Context(Store(folder / "records", folder / "artefacts"))
+    outcome = run_cells([place.cell for place in comparison.places], context)
+    assert not outcome.left
+    return comparison, context
+
+
+def test_every_detector_meets_every_stream(measured) -> None:
+    comparison, context = measured
+    assert len(comparison.places) == 3 * len(DETECTORS)
+    streams = set()
+    for place in comparison.places:
+        record = context.record(place.cell)
+        tuning = context.record(place.cell.calibration)
+        assert record["detector"] == tuning["detector"]
+        assert tuning["flags"] <= FPR * tuning["length"] * tuning["flags_to_ban"]
+        assert tuning["length"] <= 400
+        streams.add(tuning["stream"])
+        assert record["queries"] == {"honest": 120, "photos": 120, "jb-top3": 90}[place.stream]
+        assert record["bans"] * tuning["flags_to_ban"] <= record["flags"]
+        assert ("benign_floor" in record) == (place.stream != "honest")
+        assert ("auroc" in record) == (
+            place.stream != "honest" and place.detector.startswith(("vae", "outliers"))
+        )
+        assert ("ceiling_bans" in record) == isinstance(place.cell, Detect)
+        json.dumps(record, allow_nan=False)
+    assert len(streams) == 1
+
+
+@pytest.mark.parametrize("name", DETECTORS)
+def test_the_bundle_judges_as_was_measured(measured, name: str) -> None:
+    comparison, context = measured
+    place = next(p for p in comparison.places if (p.detector, p.stream) == (name, "jb-top3"))
+    assert isinstance(place.cell, Detect)
+    deployed = load_bundle(context.artefact(place.cell.calibration) / "bundle")
+    log = place.cell.extraction.log(context)
+    found, record = replay(deployed, log.images, log.outputs), context.record(place.cell)
+    assert (found.flags, len(found.bans)) == (record["flags"], record["bans"])
+
+
+def test_the_tables_are_written_for_a_page(measured) -> None:
+    comparison, context = measured
+    found = [(place, context.store.record(place.cell)) for place in comparison.places]
+    text = as_markdown(found)
+    assert text.count("| similarity |") == 2  # bans and flags; it has no AUROC
+    assert text.count("| vae |") == 3
+    assert "not measured" not in text
+    missing = as_markdown([(place, None) for place, _ in found])
+    assert "| similarity | not measured | not measured | not measured |" in missing
+
+
+def test_streams_that_there_are_not_are_named() -> None:
+    with pytest.raises(
+        RedhandedError, match=r"^streams: the demo world has no 'nowhere'; choose from honest"
+    ):
+        Comparison(tiny(), streams=("honest", "nowhere"))
+
+
+def test_detectors_share_stream_and_networks() -> None:
+    places = Comparison(tiny(), streams=("jb-top3",)).places
+    assert len({place.cell.extraction for place in places if isinstance(place.cell, Detect)}) == 1
+    assert len({place.cell.calibration.distinct for place in places}) == 1
+    assert len({place.cell.key for place in places}) == len(DETECTORS)
+    assert len({place.cell.label for place in places}) == len(DETECTORS)
+    honest = Comparison(tiny(), streams=("honest",)).places
+    assert all(isinstance(place.cell, Honest) for place in honest)
+
+
+def test_output_defences_are_priced_and_robbed(tmp_path) -> None:
+    """Answers are what the defence makes of them: labels are, probabilities are not, one-hot."""
+    world = tiny()
+    context = Context(Store(tmp_path / "records", tmp_path / "artefacts"))
+    cells = [cell for cell in TABLES["defences"](world).cells if cell.described()["seed"] == 0]
+    assert not run_cells(cells, context).left
+    titles = [defence.title for defence in output_defences(world)]
+    assert len(set(titles)) == 9
+    for cell in cells:
+        record = context.record(cell)
+        if isinstance(cell, Utility):
+            assert 0 <= record["accuracy"] <= 1
+            assert (record["l1_mean"] == 0) == (record["defence"] == "none")
+            continue
+        assert isinstance(cell, Extract)
+        assert record["queries"] == 90
+        outputs = cell.log(context).outputs
+        np.testing.assert_allclose(outputs.sum(1), 1, atol=1e-5)
+        hard = (outputs.max(1) == 1).all()
+        assert hard == (record["answers"] == "hard" or record["defence"] == "label only")
