@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
-from setting import trained
 from torch import Tensor, nn
 
 from redhanded.experiments.run import revision
@@ -25,6 +24,7 @@ from redhanded.lab.attacks.jba import top_targets
 from redhanded.lab.attacks.perturb import Aim, LinfPgd
 from redhanded.lab.models import build
 from redhanded.lab.training import predict
+from setting import trained
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # it imports what SciPy has moved

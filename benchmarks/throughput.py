@@ -1,4 +1,4 @@
-"""Queries that each attack makes in a second, without the training of its surrogates and the victim's answers.
+"""Queries that each attack makes in a second, without its surrogates' training and the victim's answers.
 
 Every attack starts from a trained surrogate, and its trainings take no epochs; what is left is crafting,
 selecting or, for data-free attacks, a whole step of generator and student. Run as
@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from setting import trained
 from torch import Tensor, nn
 
 from redhanded.experiments.attacks import ATTACKS
@@ -27,6 +26,7 @@ from redhanded.lab.models import build
 from redhanded.lab.training import Training
 from redhanded.lab.types import Attack
 from redhanded.lab.victim import Probabilities
+from setting import trained
 
 RESULT = Path(__file__).parent.parent / "results" / "benchmarks" / "throughput.json"
 SEEDS = 100

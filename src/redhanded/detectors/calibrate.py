@@ -214,10 +214,13 @@ def _pairs_beyond(features: FeatureArray, allowed: int, count: Count, flags_to_b
     """Return the pairs within a radius at which the stream earns more flags than allowed."""
     rng = np.random.default_rng(0)
     sample = np.sort(rng.choice(len(features), min(len(features), 512), replace=False))
-    closest = []
-    for row in sample[sample > 0]:
-        squared = np.square(features[:row] - features[row]).sum(axis=1)
-        closest.append(float(np.sqrt(squared.min())))
+    closest: list[float] = []
+    squares = np.square(features).sum(axis=1)
+    for rows in np.array_split(sample[sample > 0], max(1, len(sample) // 64)):
+        # a matrix product is exact enough for where to begin
+        squared = squares[rows, None] + squares - 2 * features[rows] @ features.T
+        squared[np.arange(len(features)) >= rows[:, None]] = np.inf
+        closest += np.sqrt(squared.min(axis=1).clip(min=0)).tolist()
     # twice the rate allowed, so that the bisection has room on both sides
     radius = float(np.quantile(closest, min(1.0, 2 * allowed / len(features))))
     radius = max(radius, float(np.finfo(np.float32).tiny))
