@@ -24,6 +24,7 @@ from redhanded.experiments.cells.tune import Tune, stream_name
 from redhanded.experiments.characterise import feature_diversity
 from redhanded.experiments.context import Cell, Context
 from redhanded.experiments.datasets import Data, as_floats
+from redhanded.experiments.remembered import Remembered
 from redhanded.experiments.replay import Detection, nearest_in_account, replay
 from redhanded.experiments.store import Record
 from redhanded.types import ADDED, FeatureArray
@@ -136,8 +137,10 @@ def _judged(
 ) -> Record:
     """Replay a stream before the cell's detector, keep every verdict, and count."""
     detector = cell.calibration.load(context)
+    embedded = isinstance(detector, SimilarityDetector | LikelihoodDetector | OutlierDetector)
+    judge = Remembered(detector) if embedded else detector  # whose features are wanted again
     began = time.perf_counter()
-    found = replay(detector, images, outputs)
+    found = replay(judge, images, outputs)
     seconds = time.perf_counter() - began
     kept = {
         "counts": found.counts,
@@ -147,11 +150,11 @@ def _judged(
     }
     diversity: Record = {}
     if isinstance(detector, SimilarityDetector):
-        features = _embed(detector, images)
+        features = _embed(judge, images)
         kept |= {"nearest": nearest_in_account(features, found.bans)} | _shown(found, images)
         diversity = feature_diversity(features)
     elif isinstance(detector, LikelihoodDetector | OutlierDetector):
-        kept["statistic"] = _embed(detector, images)
+        kept["statistic"] = _embed(judge, images)
     save_arrays(kept, context.store.scratch(cell) / VERDICTS)
     flags_to_ban = cell.calibration.flags_to_ban
     return (
