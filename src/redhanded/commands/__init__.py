@@ -2,7 +2,7 @@
 
 import typer
 
-from redhanded.commands import attack, calibrate, compare, data, demo, figures, replay, run
+from redhanded.commands import attack, calibrate, compare, data, demo, evade, figures, replay, run
 
 
 def register(app: typer.Typer) -> None:
@@ -13,5 +13,6 @@ def register(app: typer.Typer) -> None:
     app.command()(replay.replay)
     app.command()(run.run)
     app.command()(compare.compare)
+    app.command()(evade.evade)
     app.command()(figures.figures)
     app.add_typer(data.app, name="data")

@@ -2,7 +2,7 @@
 
 import json
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any, TypeVar, get_args
@@ -128,7 +128,7 @@ def announce(console: Console) -> Callable[[Cell, int, int], None]:
     return started
 
 
-def say(console: Console, tables: list[Table], data: Any, *, as_json: bool) -> None:
+def say(console: Console, tables: Sequence[Table | str], data: Any, *, as_json: bool) -> None:
     """Print tables for people or JSON for machines, on standard output."""
     if as_json:
         typer.echo(json.dumps(data, indent=1))

@@ -32,8 +32,8 @@ def run(
     tables: Annotated[
         list[str] | None,
         typer.Argument(
-            help="Tables of the paper: i, ii, vii; attacks: every attack once; defences: what each output "
-            "defence costs and leaves; or all (the default)."
+            help="Tables of the paper: i, ii, vii, x, xi; attacks: every attack once; defences: what each "
+            "output defence costs and leaves; or all (the default)."
         ),
     ] = None,
     world: WorldName = "demo",

@@ -1,5 +1,6 @@
 """Feed a query stream to a guarded victim whose answers are known: one attack, many detectors."""
 
+from collections import defaultdict
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
@@ -8,11 +9,12 @@ import numpy as np
 
 from redhanded.detectors.base import Detector
 from redhanded.guard import Guard, Mode
-from redhanded.lab.sybil import SybilClient
+from redhanded.guard.guard import GLOBAL
+from redhanded.lab.sybil import Policy, SybilClient, UntilBanned
 from redhanded.types import FeatureArray, Float64, ImageArray, Int, OutputArray
 
 BATCH = 256
-"""Queries sent at once; it changes no verdict."""
+"""Queries sent at once; it changes no verdict of a detector whose memory is the account's."""
 
 
 @dataclass(frozen=True)
@@ -33,48 +35,83 @@ class Detection:
         return int(self.counts.sum())
 
 
-class _Recorded:
-    """A victim that reads its answers from the log: those to what has not been answered yet."""
-
-    def __init__(self, outputs: OutputArray) -> None:
-        self.outputs = outputs
-        self.answered = 0
-
-    def __call__(self, images: ImageArray) -> OutputArray:
-        return self.outputs[self.answered : self.answered + len(images)]
-
-
 def replay(
-    detector: Detector[Any], images: ImageArray, outputs: OutputArray | None = None, mode: Mode = "paper"
+    detector: Detector[Any],
+    images: ImageArray,
+    outputs: OutputArray | None = None,
+    mode: Mode = "paper",
+    policy: Policy = UntilBanned(),  # noqa: B008 - frozen
 ) -> Detection:
     """Send a stream [n, c, h, w] through a `Guard` by an account-hopping client, in its order.
 
-    In mode `enforce` the query that closes an account is sent, and judged, again by the next account; the
-    arrays then hold one entry for every judgement.
+    `policy` chooses the account of each query. In mode `enforce` the query that closes an account is sent,
+    and judged, again by the account that replaces it; the arrays then hold one entry for every judgement.
     """
     if outputs is None:
         outputs = np.zeros((len(images), 1), np.float32)
-    victim = _Recorded(outputs)
-    client = SybilClient(Guard(victim, detector, mode=mode))
-    for at in range(0, len(images), BATCH):
-        for answers in client.answers(np.ascontiguousarray(images[at : at + BATCH], dtype=np.float32)):
-            victim.answered += len(answers)
+
+    def victim(asked: ImageArray) -> OutputArray:
+        del asked  # the client knows where in the stream they stand
+        return np.asarray(outputs[client.sending])
+
+    client = SybilClient(Guard(victim, detector, mode=mode), policy=policy)
+    # a memory of all accounts holds the whole batch, so what a ban cuts off would meet itself when sent again
+    step = 1 if detector.scope == "global" else BATCH
+    for at in range(0, len(images), step):
+        for _ in client.answers(np.ascontiguousarray(images[at : at + step], dtype=np.float32)):
+            pass  # known; the client keeps what the guard judged
     return detection_of(client)
 
 
 def detection_of(client: SybilClient) -> Detection:
-    """Gather what a client's guard has judged so far; neighbours are counted from the stream's start."""
+    """Gather what a client's guard has judged so far, in the order of the stream, whoever sent each query."""
     counts, scores, nearest = (
         np.concatenate([getattr(verdict, name) for verdict in client.verdicts] or [np.empty(0)])
         for name in ("counts", "scores", "nearest")
     )
-    bans = np.array(client.bans, np.int64)
-    # an account's log starts after the ban before it
-    opened = np.concatenate([[0], bans + 1])[np.searchsorted(bans, np.arange(len(counts)))]
-    neighbours = np.where(nearest >= 0, nearest + opened, -1).astype(np.int64)
+    sent = [judgement.places[: judgement.verdict.judged] for judgement in client.judgements]
+    places = np.concatenate([*sent, np.empty(0, np.int64)])
+    order = np.argsort(places, kind="stable")  # of what was judged twice, the first time comes first
+    rank = np.empty_like(order)
+    rank[order] = np.arange(len(order))
+    neighbours = _neighbours(client, nearest.astype(np.int64), rank, places[order])
     return Detection(
-        counts.astype(np.int64), scores.astype(np.float64), neighbours, bans, client.accounts_used
+        counts[order].astype(np.int64),
+        scores[order].astype(np.float64),
+        neighbours[order],
+        np.sort(rank[np.array(client.bans, np.int64)]),
+        client.accounts_used,
     )
+
+
+def _neighbours(
+    client: SybilClient,
+    nearest: Int[np.ndarray, " n"],
+    rank: Int[np.ndarray, " n"],
+    places: Int[np.ndarray, " n"],
+) -> Int[np.ndarray, " n"]:
+    """Return where in the stream the neighbours stand whose places in a log are `nearest`, as judged.
+
+    `rank` is where each judgement stands in the stream, `places` the query of each that stands there.
+    """
+    shared = client.guard.detector.scope == "global"
+    logs: defaultdict[str, list[np.ndarray]] = defaultdict(list)
+    rows: defaultdict[str, list[np.ndarray]] = defaultdict(list)
+    at = 0
+    for account, sent, verdict in client.judgements:
+        log = GLOBAL if shared else account
+        judged = np.arange(at, at + verdict.judged)
+        at += verdict.judged
+        rows[log].append(judged)
+        logs[log].append(rank[judged])
+        # what followed a ban was logged, but judged only when it was sent again
+        logs[log].append(np.searchsorted(places, sent[verdict.judged :]))
+    neighbours = np.full(len(nearest), -1, np.int64)
+    for log, parts in logs.items():
+        judged, stands = np.concatenate(rows[log]), np.concatenate(parts)
+        found = judged[nearest[judged] >= 0]
+        neighbours[found] = stands[nearest[found]]
+    return neighbours
 
 
 def nearest_in_account(features: FeatureArray, bans: Int[np.ndarray, " b"]) -> Float64[np.ndarray, " n"]:

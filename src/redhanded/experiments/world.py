@@ -15,6 +15,7 @@ from redhanded.experiments.cells import (
     TrainVictim,
 )
 from redhanded.experiments.datasets import Archived, Composed, Data, Mixed
+from redhanded.lab.adaptive import Blinding
 from redhanded.lab.attacks import ActiveThief, Dfme, KnockoffNets, LinfPgd, Tramer
 from redhanded.lab.attacks.selection import Dfal
 from redhanded.lab.defences.outliers import DEFENDER
@@ -77,6 +78,8 @@ class World:
     pool: Data
     """Natural images that active-learning attacks choose from."""
     judging: Judging
+    thief: Data
+    """Labelled images of the thief's own, for the networks of adaptive attacks, apart from its seeds."""
     budget: int
     n_seed_small: int
     n_seed_large: int
@@ -87,6 +90,7 @@ class World:
     """The public set that `public` weights are trained on."""
     public_training: Training = Training(epochs=30, crop_flip=True, lr=0.05, schedule="linear")
     seeds: tuple[int, ...] = (0, 1, 2)
+    blinder_training: Training = Blinding().training
     classes: int = 10
     """Of the victim."""
 
@@ -252,6 +256,8 @@ def demo() -> World:
             seat_images=2_000,
             defender_training=Training(epochs=4, batch=64, lr=0.05, schedule="linear"),
         ),
+        thief=Composed("digits", "thief", 500, seed=7),
+        blinder_training=replace(Blinding().training, epochs=10),
         public=Composed("other-digits", "thief", 5_000),
         budget=2_400,
         n_seed_small=100,
@@ -311,6 +317,8 @@ def small() -> World:
             seat_images=2_500,
             defender_training=Training(epochs=4, batch=64, lr=0.05, schedule="linear"),
         ),
+        thief=Archived("cifar10", "train", 500, skip=25_000),
+        blinder_training=replace(Blinding().training, epochs=10),
         public=Archived("tinyimagenet", "train", 20_000),
         budget=2_500,
         n_seed_small=25,
@@ -370,6 +378,7 @@ def paper() -> World:
             outside=Archived("tinyimagenet", "train", 20_000, skip=20_000),
             classifier_training=Training(epochs=100),
         ),
+        thief=Archived("cifar10", "train", 5_000, skip=25_000),
         public=Archived("tinyimagenet", "train"),
         budget=50_000,
         n_seed_small=500,

@@ -1,7 +1,6 @@
 """Every detector in a world of seconds: tuned on one stream, bundled, and put before the same streams."""
 
 import json
-from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -13,55 +12,14 @@ from redhanded.experiments.cells import Detect, Extract, Honest
 from redhanded.experiments.cells.utility import Utility
 from redhanded.experiments.comparison import DETECTORS, Comparison
 from redhanded.experiments.context import Context
-from redhanded.experiments.datasets import Composed
 from redhanded.experiments.replay import replay
 from redhanded.experiments.run import run_cells
 from redhanded.experiments.store import Store
 from redhanded.experiments.tables import TABLES, output_defences
-from redhanded.experiments.world import World, demo
-from redhanded.lab.attacks import LinfPgd
-from redhanded.lab.encoders import Contrastive
-from redhanded.lab.encoders.vqvae import VqVae
-from redhanded.lab.models import ConvNet
-from redhanded.lab.training import Training
 
-ONCE = Training(epochs=1, batch=32, optimiser="adam", lr=1e-3, weight_decay=0.0, schedule="linear")
+from .tiny import tiny
+
 FPR = 0.01
-
-
-def tiny() -> World:
-    world = demo()
-    digits = Composed("digits", "victim", 240)
-    judging = replace(
-        world.judging,
-        common=(Composed("digits", "honest", 400),),
-        heldout=(Composed("digits", "test", 120, seed=1),),
-        natural={"photos": (Composed("photos", "test", 120),)},
-        inside=digits,
-        outside=Composed("photos", "victim", 200),
-        classifier_training=ONCE,
-        vqvae=VqVae(width=8, residual_hidden=4, codes=16, dimension=4),
-        vqvae_updates=40,
-        vqvae_batch=8,
-        prior_updates=4,
-        seat_pgd=LinfPgd(epsilon=0.1, steps=2),
-        seat_images=64,
-        defender_training=ONCE,
-    )
-    brief = replace(world.scale, round_training=ONCE, final_training=ONCE)
-    return replace(
-        world,
-        victim_data=digits,
-        test=Composed("digits", "test", 100),
-        victim=ConvNet(((4,), (8,))),
-        victim_training=ONCE,
-        surrogate=ConvNet(((4,), (8,))),
-        scale=brief,
-        encoder=Contrastive(pretraining=ONCE, contrastive=ONCE),
-        judging=judging,
-        budget=90,
-        n_seed_large=30,
-    )
 
 
 @pytest.fixture(scope="module")

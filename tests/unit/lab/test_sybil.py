@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from itertools import islice
 
 import numpy as np
 import pytest
@@ -14,7 +15,15 @@ from redhanded.detectors.base import Arrays, Scope, Verdict, check_images
 from redhanded.detectors.similarity import SimilarityDetector
 from redhanded.errors import RedhandedError
 from redhanded.guard import Guard, Mode
-from redhanded.lab.sybil import STUBBORN, SybilClient
+from redhanded.lab.sybil import (
+    STUBBORN,
+    LeaveAfter,
+    Policy,
+    RandomAssignment,
+    Rotation,
+    SybilClient,
+    UntilBanned,
+)
 from redhanded.types import FeatureArray, ImageArray, OutputArray
 
 DETERMINISTIC = settings(derandomize=True, deadline=None, max_examples=30)
@@ -197,3 +206,124 @@ def test_outputs_come_back_as_tensors_of_the_images_device() -> None:
     assert outputs.dtype == torch.float32
     assert outputs.device == sent.device
     assert not outputs.requires_grad
+
+
+POLICIES: list[Policy] = [
+    UntilBanned(),
+    Rotation(1),
+    Rotation(3),
+    RandomAssignment(2, seed=5),
+    LeaveAfter(1),
+    LeaveAfter(4),
+]
+
+
+@dataclass
+class Theft:
+    """A literal simulation, query by query, of accounts that bear `limit` repeated images."""
+
+    policy: Policy
+    limit: int
+    mode: Mode
+    flags: int = 0
+    judged: int = 0
+    bans: list[tuple[int, str]] = field(default_factory=list)
+    """Query that closed an account, and the account."""
+    senders: list[list[str]] = field(default_factory=list)
+    """Accounts that sent each query."""
+
+    def run(self, codes: list[int]) -> None:
+        opened = self.policy.accounts
+        names = [f"thief-{n + 1}" for n in range(opened)]
+        logs: dict[str, list[int]] = {}
+        for place, seat in enumerate(islice(self.policy.seats(), len(codes))):
+            self.senders.append([])
+            answered = False
+            while not answered:
+                name = names[seat]
+                log = logs.setdefault(name, [])
+                repeated = codes[place] in log
+                log.append(codes[place])
+                self.senders[-1].append(name)
+                self.judged += 1
+                self.flags += repeated
+                banned = len(log) - len(set(log)) == self.limit
+                answered = self.mode == "paper" or not banned
+                if banned:
+                    self.bans.append((place, name))
+                if banned or len(log) == self.policy.queries:
+                    opened += 1
+                    names[seat] = f"thief-{opened}"
+
+
+def shape_of(senders: list[list[str]]) -> list[list[int]]:
+    """Rename accounts by their first query, as a batch is sent account by account."""
+    seen: dict[str, int] = {}
+    return [[seen.setdefault(name, len(seen)) for name in names] for names in senders]
+
+
+@DETERMINISTIC
+@given(
+    st.sampled_from(POLICIES),
+    st.lists(st.integers(0, 4), max_size=40),
+    st.integers(1, 3),
+    st.sampled_from(["paper", "enforce"]),
+    st.lists(st.integers(0, 9), max_size=6),
+)
+def test_policies_against_a_literal_simulation(
+    policy: Policy, codes: list[int], limit: int, mode: Mode, sizes: list[int]
+) -> None:
+    pool = images(5)
+    sent = pool[codes] if codes else pool[:0]
+    detector = SimilarityDetector(Pixels(), 0.01, flags_to_ban=limit)
+    thief = SybilClient(Guard(Victim(), detector, mode=mode), policy=policy)
+    answers = [thief(batch) for batch in pieces(sent, sizes)]
+    if codes:  # the unguarded oracle's, in the order asked
+        assert torch.equal(torch.cat([part for part in answers if len(part)]), sent.flatten(1)[:, :2])
+    theft = Theft(policy, limit, mode)
+    theft.run(codes)
+    assert thief.judged == theft.judged
+    assert thief.flags == theft.flags
+    assert thief.accounts_used == len({name for names in theft.senders for name in names})
+    senders: list[list[str]] = [[] for _ in codes]
+    places = []
+    for judgement in thief.judgements:
+        for place in judgement.places[: judgement.verdict.judged].tolist():
+            senders[place].append(judgement.account)
+            places.append(place)
+    assert shape_of(senders) == shape_of(theft.senders)
+    assert sorted(places[ban] for ban in thief.bans) == [place for place, _ in theft.bans]
+
+
+@DETERMINISTIC
+@given(st.integers(0, 30), st.integers(1, 7), st.lists(st.integers(0, 9), max_size=6))
+def test_who_leaves_early_is_never_banned_and_pays_in_accounts(
+    count: int, leave: int, sizes: list[int]
+) -> None:
+    thief = SybilClient(Guard(Victim(), EveryQuery(8)), policy=LeaveAfter(leave))
+    for batch in pieces(images(count), sizes):
+        thief(batch)
+    assert thief.bans == []
+    assert thief.accounts_used == -(-count // leave)
+    assert thief.judged == count
+
+
+def test_seats() -> None:
+    assert list(islice(Rotation(3).seats(), 7)) == [0, 1, 2, 0, 1, 2, 0]
+    drawn = list(islice(RandomAssignment(4, seed=1).seats(), 2000))
+    assert drawn == list(islice(RandomAssignment(4, seed=1).seats(), 2000))
+    assert drawn != list(islice(RandomAssignment(4, seed=2).seats(), 2000))
+    assert min(np.bincount(drawn, minlength=4)) > 400
+    assert set(drawn) == {0, 1, 2, 3}
+
+
+@pytest.mark.parametrize("policy", [Rotation, RandomAssignment, LeaveAfter])
+def test_a_policy_without_accounts(policy: type) -> None:
+    with pytest.raises(RedhandedError, match=r"^(accounts|queries): 0 must be at least 1$"):
+        policy(0)
+
+
+def test_fresh_accounts_that_get_no_answer_in_a_rotation() -> None:
+    thief = SybilClient(Guard(Victim(), EveryQuery(1)), policy=Rotation(2))
+    with pytest.raises(RedhandedError, match="fresh"):
+        thief(images(2))

@@ -7,6 +7,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from redhanded.experiments.cells.adapt import Adapted
 from redhanded.experiments.cells.base import Keyed, save_model
 from redhanded.experiments.cells.defences import Defence
 from redhanded.experiments.cells.initial import ImagenetWeights, PublicWeights
@@ -43,6 +44,8 @@ class Extract(Keyed):
     fidelity: Fidelity = "corrected"
     initial: ImagenetWeights | PublicWeights | None = field(default=None, metadata=ADDED)
     """What its surrogates start from; None: random weights."""
+    adaptation: Adapted | None = field(default=None, metadata=ADDED)
+    """What a thief who knows the detector does to its queries; None: nothing."""
     defence: Defence | None = field(default=None, metadata=ADDED)
     """What alters the victim's answers; None: the victim gives what the attack asks for."""
     soft: bool = field(default=False, metadata=ADDED)
@@ -60,14 +63,16 @@ class Extract(Keyed):
     def needs(self) -> tuple[Cell, ...]:
         """The victim, what its surrogates start from, and what its defence needs."""
         start = (self.initial,) if isinstance(self.initial, PublicWeights) else ()
-        return (self.victim, *start, *(() if self.defence is None else self.defence.needs))
+        adapting = () if self.adaptation is None else self.adaptation.needs
+        return (self.victim, *start, *adapting, *(() if self.defence is None else self.defence.needs))
 
     @property
     def label(self) -> str:
         """A readable file name."""
         defended = "" if self.defence is None else f"-{self.defence.title.replace(' ', '-')}-{self._answers}"
         stem = f"extraction-{self.world}-{self.name}-{self.query_set.name}-{self.n_seed}"
-        return f"{stem}{defended}-{self.seed}"
+        adapted = "" if self.adaptation is None else f"-{self.adaptation.title.replace(' ', '-')}"
+        return f"{stem}{adapted}{defended}-{self.seed}"
 
     @property
     def _answers(self) -> str:
@@ -84,7 +89,7 @@ class Extract(Keyed):
             "budget": self.attack.budget,
             "order": self.attack.order,
             "fidelity": self.fidelity,
-            "adaptation": "none",
+            "adaptation": "none" if self.adaptation is None else self.adaptation.title,
             "surrogate": type(self.surrogate).__name__,
             "initial": "random" if self.initial is None else self.initial.name,
             "balanced": self.balanced,
@@ -100,6 +105,8 @@ class Extract(Keyed):
         labels = torch.from_numpy(test.labels).to(context.device)
         generator = context.generator(self)
         seeds, further = self.start(context)
+        if self.adaptation is not None:
+            further["adapt"] = self.adaptation.make(context, generator)
         watch = Characteriser(victim, self.attack.budget)
         with context.reporter(f"{self.label}: queries") as progress:
             loot = steal(

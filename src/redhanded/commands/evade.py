@@ -1,0 +1,158 @@
+"""`redhanded evade`."""
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich import box
+from rich.table import Table
+
+from redhanded.commands.options import (
+    ARTEFACTS,
+    Artefacts,
+    DeviceName,
+    Json,
+    WorldName,
+    announce,
+    chosen,
+    context_of,
+    say,
+    stderr,
+    stdout,
+    world_named,
+)
+from redhanded.detectors import load_bundle
+from redhanded.detectors.bundle import read_manifest
+from redhanded.errors import RedhandedError
+from redhanded.experiments.attacks import ATTACKS
+from redhanded.experiments.evasion import ADAPTATIONS, ORDERS, POLICIES, Attempt, attempts, cheapest, thefts
+from redhanded.experiments.run import run_cells
+from redhanded.lab.types import Order
+
+ORDER_NAMES: dict[str, Order] = {order: order for order in ORDERS}
+
+
+def evade(
+    name: Annotated[str, typer.Argument(help=f"The attack: {', '.join(ATTACKS)}.")],
+    detector: Annotated[Path, typer.Option(help="Bundle of the detector to evade.")],
+    world: WorldName = "demo",
+    budget: Annotated[
+        int | None, typer.Option(help="Queries of each theft; by default ten per seed of the world's few.")
+    ] = None,
+    accuracy: Annotated[
+        float | None,
+        typer.Option(help="What the clone must reach, 0 to 1; by default the plain attack's less 2 points."),
+    ] = None,
+    adaptations: Annotated[
+        str | None, typer.Option(help=f"Comma-separated, of {', '.join(ADAPTATIONS)}; all by default.")
+    ] = None,
+    orders: Annotated[
+        str | None, typer.Option(help=f"Comma-separated, of {', '.join(ORDERS)}; all by default.")
+    ] = None,
+    policies: Annotated[
+        str | None, typer.Option(help=f"Comma-separated, of {', '.join(POLICIES)}; all by default.")
+    ] = None,
+    seed: Annotated[int, typer.Option(min=0, max=2**63 - 1, help="Seed of the thefts.")] = 0,
+    out: Annotated[Path | None, typer.Option(help="Folder of the records; default runs/WORLD.")] = None,
+    artefacts: Artefacts = ARTEFACTS,
+    device: DeviceName = "cpu",
+    as_json: Json = False,
+) -> None:
+    """Price a theft by a thief who knows the detector: the fewest accounts that reach an accuracy.
+
+    Every adaptation (query blinding, query filtering) is a theft of its own; each is replayed in every query
+    order and under every account policy, which cost the thief nothing. What was stolen before is not stolen
+    again.
+    """
+    chosen_world, show = world_named(world), stderr()
+    chosen(ATTACKS, name, "attack")
+    wanted = _chosen(adaptations, ADAPTATIONS, "adaptations")
+    sent_in = [ORDER_NAMES[order] for order in _chosen(orders, ORDER_NAMES, "orders")]
+    behaving = _chosen(policies, POLICIES, "policies")
+    if accuracy is not None and not 0 <= accuracy <= 1:
+        raise RedhandedError(f"accuracy: {accuracy} must lie between 0 and 1")
+    if accuracy is None and "none" not in wanted:
+        raise RedhandedError("accuracy: without the adaptation `none` nothing tells what is enough; give it")
+    budget = 10 * chosen_world.n_seed_small if budget is None else budget
+    if budget < chosen_world.n_seed_small:
+        raise RedhandedError(f"budget: {budget} queries cannot hold {chosen_world.n_seed_small} seeds")
+    judge, manifest = load_bundle(detector), read_manifest(detector)
+    context = context_of(out or Path("runs") / chosen_world.name, artefacts, device, show)
+    stolen = thefts(chosen_world, name.lower(), wanted, budget, seed)
+    run_cells(list(stolen.values()), context, artefacts=True, started=announce(show))
+    with context.reporter("replaying") as progress:
+        tried = list(attempts(stolen, judge, sent_in, behaving, context, progress))
+    bar = accuracy
+    if bar is None:
+        bar = next(attempt.accuracy for attempt in tried if attempt.adaptation == "none") - 0.02
+    best = cheapest(tried, bar)
+    honest = float(manifest["calibration"]["flag_rate"]) / judge.flags_to_ban
+    data = {
+        "attack": name.lower(),
+        "detector": manifest["detector"],
+        "accuracy": bar,
+        "cheapest": None if best is None else asdict(best),
+        "benign_floor": None if best is None else honest * best.queries,
+        "attempts": [asdict(attempt) for attempt in tried],
+    }
+    say(stdout(), [_table(tried, bar, honest), _answer(best, bar, honest)], data, as_json=as_json)
+
+
+def _chosen(names: str | None, among: Any, field: str) -> list[str]:
+    listed = [name.strip() for name in (names or "").split(",") if name.strip()] or list(among)
+    for name in listed:
+        chosen(among, name, field)
+    return listed
+
+
+def _table(tried: list[Attempt], bar: float, honest: float) -> Table:
+    """Return the cheapest order and policy of every adaptation, cheapest first."""
+    best = [
+        cheapest([attempt for attempt in tried if attempt.adaptation == adaptation], 0.0)
+        for adaptation in dict.fromkeys(attempt.adaptation for attempt in tried)
+    ]
+    plain = [
+        next((a for a in tried if (a.adaptation, a.policy) == (b.adaptation, "one until banned")), None)
+        for b in best
+        if b is not None
+    ]
+    table = Table(
+        title="The cheapest order and policy of every adaptation",
+        title_justify="left",
+        caption=f"Below {bar:.1%} a clone is not good enough. Plain: one account until it is banned. "
+        "Floor: the bans of as many honest queries.",
+        caption_justify="left",
+        box=box.SIMPLE_HEAD,
+    )
+    table.add_column("adaptation")
+    for column in ("accuracy", "queries", "plain accounts", "accounts", "bans", "floor"):
+        table.add_column(column, justify="right")
+    table.add_column("order")
+    table.add_column("policy")
+    rows = [(a, b) for a, b in zip([b for b in best if b is not None], plain, strict=True)]
+    for attempt, usual in sorted(rows, key=lambda row: (row[0].accounts_used, row[0].flags)):
+        enough = "" if attempt.accuracy >= bar else " (too low)"
+        table.add_row(
+            attempt.adaptation,
+            f"{attempt.accuracy:.1%}{enough}",
+            f"{attempt.queries:,}",
+            "" if usual is None else str(usual.accounts_used),
+            str(attempt.accounts_used),
+            str(attempt.bans),
+            f"{honest * attempt.queries:.2f}",
+            attempt.order,
+            attempt.policy,
+        )
+    return table
+
+
+def _answer(best: Attempt | None, bar: float, honest: float) -> str:
+    if best is None:
+        return f"Nothing reached {bar:.1%}: raise the budget or lower --accuracy."
+    accounts = "1 account" if best.accounts_used == 1 else f"{best.accounts_used} accounts"
+    return (
+        f"Cost to steal {best.accuracy:.1%} (asked for {bar:.1%}): {accounts}, {best.queries:,} queries; "
+        f"adaptation {best.adaptation}, order {best.order}, policy: {best.policy}. "
+        f"Honest users lose {honest * best.queries:.2f} accounts over as many queries."
+    )

@@ -1,0 +1,265 @@
+"""What a thief who knows the detector does, as values, and the networks that it trains on its own images."""
+
+import json
+from dataclasses import dataclass
+from typing import ClassVar, Protocol, runtime_checkable
+
+import torch
+from safetensors.torch import load_file
+
+from redhanded.detectors import SimilarityDetector
+from redhanded.detectors.tuning import calibrate
+from redhanded.experiments.cells.base import (
+    MODEL,
+    Keyed,
+    classifier,
+    deployable,
+    load_encoder,
+    save_model,
+)
+from redhanded.experiments.context import Cell, Context
+from redhanded.experiments.datasets import Data, as_floats, as_tensor
+from redhanded.experiments.store import Record
+from redhanded.lab.adaptive import AutoEncoder, Blinding, Transform, blind, train_autoencoder
+from redhanded.lab.adaptive.autoencoder import Network
+from redhanded.lab.adaptive.filtering import Filtering, QueryFilter, chain
+from redhanded.lab.encoders import Contrastive, contrast, pretrain
+from redhanded.lab.models import Architecture
+from redhanded.lab.training import Training
+from redhanded.lab.types import Adaptation
+
+FLAG_RATE = 0.005
+"""Of the thief's own images, as of the defender's: 0.01% bans of 50 flags each."""
+
+
+@runtime_checkable
+class Adapted(Protocol):
+    """A frozen value that alters or thins what an attack sends."""
+
+    @property
+    def title(self) -> str:
+        """What tells it from the others in file names and tables."""
+        ...
+
+    @property
+    def needs(self) -> tuple[Cell, ...]: ...
+
+    def make(self, context: Context, generator: torch.Generator) -> Adaptation:
+        """Return the adaptation of one run, which may remember what passed."""
+        ...
+
+
+@dataclass(frozen=True)
+class Blinded:
+    """Queries are sent as one of the random transforms makes them."""
+
+    transform: Transform
+    everywhere: bool = False
+    """Whether the pairs of a finite difference are blinded as well."""
+
+    needs: ClassVar[tuple[Cell, ...]] = ()
+
+    @property
+    def title(self) -> str:
+        """The transform and its law."""
+        where = " everywhere" if self.everywhere else ""
+        return f"{self.transform.kind} {self.transform.law}{where}"
+
+    def make(self, context: Context, generator: torch.Generator) -> Adaptation:
+        """Return the blinder; it remembers nothing."""
+        del context
+        return blind(self.transform, generator, everywhere=self.everywhere)
+
+
+@dataclass(frozen=True)
+class TrainBlinder(Keyed):
+    """Train the auto-encoder that blinds, beside a classifier of the thief's own, on the thief's images."""
+
+    world: str
+    data: Data
+    architecture: Architecture
+    classifying: Training
+    config: Blinding
+    seed: int = 0
+
+    version: ClassVar[int] = 1
+    resumes: ClassVar[bool] = True
+    needs: ClassVar[tuple[Cell, ...]] = ()
+
+    @property
+    def label(self) -> str:
+        """A readable file name."""
+        return f"blinder-{self.world}-{self.config.fidelity}-{self.seed}"
+
+    def described(self) -> Record:
+        """Return every varied field, flat."""
+        return {
+            "kind": "training",
+            "world": self.world,
+            "model": "blinding auto-encoder",
+            "query_set": self.data.name,
+            "epochs": self.config.training.epochs,
+            "fidelity": self.config.fidelity,
+            "seed": self.seed,
+        }
+
+    def run(self, context: Context) -> Record:
+        """Train both, save the auto-encoder, and measure how far it moves its images."""
+        data = self.data.load()
+        images = as_tensor(data.images, context.device)
+        own = classifier(self, data, self.architecture, self.classifying, context)
+        generator = context.generator(self)
+        with context.reporter(f"{self.label}: training") as progress:
+            blinder = train_autoencoder(
+                self.config,
+                images,
+                own,
+                generator,
+                progress=progress,
+                checkpoint=context.checkpoint(self, "blinding"),
+            )
+        save_model(blinder.network, context, self)
+        moved = (blinder(images, generator) - images).flatten(1).norm(dim=1)
+        return {"images": len(data), "l2_mean": float(moved.mean())}
+
+    def load(self, context: Context) -> AutoEncoder:
+        """Return the blinder."""
+        network = Network()
+        network.load_state_dict(load_file(context.artefact(self) / MODEL))
+        return AutoEncoder(network.to(context.device).eval(), self.config)
+
+
+@dataclass(frozen=True)
+class AutoEncoded:
+    """Queries are sent as a trained auto-encoder blinds them."""
+
+    blinder: TrainBlinder
+    everywhere: bool = False
+
+    @property
+    def title(self) -> str:
+        """The auto-encoder and its fidelity."""
+        return f"auto-encoder {self.blinder.config.fidelity}"
+
+    @property
+    def needs(self) -> tuple[Cell, ...]:
+        """The auto-encoder."""
+        return (self.blinder,)
+
+    def make(self, context: Context, generator: torch.Generator) -> Adaptation:
+        """Return the blinder; it remembers nothing."""
+        return blind(self.blinder.load(context), generator, everywhere=self.everywhere)
+
+
+@dataclass(frozen=True)
+class TrainSubstitute(Keyed):
+    """Train the thief's own similarity detector, and tune it, on the thief's images alone."""
+
+    world: str
+    data: Data
+    config: Contrastive
+    seed: int = 0
+
+    version: ClassVar[int] = 1
+    resumes: ClassVar[bool] = True
+    needs: ClassVar[tuple[Cell, ...]] = ()
+
+    @property
+    def label(self) -> str:
+        """A readable file name."""
+        return f"substitute-{self.world}-{self.config.loss}-{self.data.name}-{self.seed}"
+
+    def described(self) -> Record:
+        """Return every varied field, flat."""
+        return {
+            "kind": "training",
+            "world": self.world,
+            "model": "substitute detector",
+            "loss": self.config.loss,
+            "query_set": self.data.name,
+            "epochs": self.config.contrastive.epochs,
+            "seed": self.seed,
+        }
+
+    def run(self, context: Context) -> Record:
+        """Train both stages, then take the largest δ that flags at most 0.5% of the same images."""
+        data, generator = self.data.load(), context.generator(self)
+        images = as_tensor(data.images, context.device)
+        labels = torch.from_numpy(data.labels).to(context.device)
+        with context.reporter(f"{self.label}: training") as progress:
+            encoder = pretrain(
+                images,
+                labels,
+                self.config.architecture,
+                self.config.pretraining,
+                generator,
+                progress=progress,
+                checkpoint=context.checkpoint(self, "pretraining"),
+            )
+            contrast(
+                encoder,
+                images,
+                self.config,
+                generator,
+                progress=progress,
+                checkpoint=context.checkpoint(self, "contrastive"),
+            )
+        save_model(encoder, context, self)
+        untuned = SimilarityDetector(deployable(encoder, context), 1.0, flags_to_ban=1)
+        tuned, found = calibrate(untuned, untuned.features(as_floats(data.images)), fpr=FLAG_RATE)
+        (context.store.scratch(self) / "delta.json").write_text(json.dumps(tuned.delta), encoding="utf-8")
+        return {"images": len(data), "delta": tuned.delta, "flags": found.flags}
+
+    def load(self, context: Context) -> SimilarityDetector:
+        """Return the substitute detector."""
+        network = load_encoder(self.config.architecture, context, self)
+        delta = json.loads((context.artefact(self) / "delta.json").read_text(encoding="utf-8"))
+        return SimilarityDetector(deployable(network, context), float(delta), flags_to_ban=1)
+
+
+@dataclass(frozen=True)
+class Filtered:
+    """Queries that the thief's own detector would flag are not sent."""
+
+    substitute: TrainSubstitute
+    config: Filtering = Filtering()
+
+    @property
+    def title(self) -> str:
+        """The filter and what it remembers."""
+        parts = ["filtering"]
+        parts += ["with seeds"] if self.config.seeds_in_history else []
+        parts += ["everywhere"] if self.config.everywhere else []
+        return " ".join(parts)
+
+    @property
+    def needs(self) -> tuple[Cell, ...]:
+        """The substitute."""
+        return (self.substitute,)
+
+    def make(self, context: Context, generator: torch.Generator) -> Adaptation:
+        """Return a filter with an empty history."""
+        del generator
+        return QueryFilter(self.substitute.load(context), self.config)
+
+
+@dataclass(frozen=True)
+class Chained:
+    """Filter first, then blind what passed, as the released code does."""
+
+    first: Filtered
+    second: Blinded | AutoEncoded
+
+    @property
+    def title(self) -> str:
+        """Both."""
+        return f"{self.first.title} then {self.second.title}"
+
+    @property
+    def needs(self) -> tuple[Cell, ...]:
+        """What both need."""
+        return (*self.first.needs, *self.second.needs)
+
+    def make(self, context: Context, generator: torch.Generator) -> Adaptation:
+        """Return the two, one after the other."""
+        return chain(self.first.make(context, generator), self.second.make(context, generator))
