@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import numpy as np
+import torch
 import typer
 from rich import box
 from rich.table import Table
@@ -95,7 +96,8 @@ def calibrate(
     allowed_flags(len(stream), fpr=fpr, count=rule, flags_to_ban=quota)  # before anything is trained
     if untuned is None:
         run_cells(judge.needs, context, artefacts=True, started=announce(show))
-        untuned = judge.make(context)
+        # a bundle is for ONNX Runtime on a CPU, wherever its networks were trained
+        untuned = judge.make(replace(context, device=torch.device("cpu")))
     elif untuned.needs_outputs:
         raise RedhandedError(
             "bundle: its detector judges by the victim's answers; tune it with --detector in its world"

@@ -23,7 +23,7 @@ from redhanded.commands.options import (
     world_named,
 )
 from redhanded.detectors import LikelihoodDetector
-from redhanded.detectors.calibrate import FPR
+from redhanded.detectors.calibrate import FPR, allowed_flags
 from redhanded.errors import RedhandedError
 from redhanded.experiments.cells import Detect
 from redhanded.experiments.cells.detect import VERDICTS
@@ -34,7 +34,7 @@ from redhanded.experiments.run import run_cells
 from redhanded.experiments.store import Record
 from redhanded.experiments.style import save_png, save_svg
 
-COLUMNS = ("flags", "flag rate", "bans", "benign floor", "share of ceiling", "AUROC", "µs a query")
+COLUMNS = ("flags", "flag rate", "bans", "benign floor", "FPR", "share of ceiling", "AUROC", "µs a query")
 
 
 def compare(
@@ -50,7 +50,10 @@ def compare(
         ),
     ] = None,
     fpr: Annotated[float, typer.Option(help="Bans per benign query that each is tuned to.")] = FPR,
-    seed: Annotated[int, typer.Option(min=0, max=2**63 - 1, help="Seed of attacks and streams.")] = 0,
+    seed: Annotated[
+        int,
+        typer.Option(min=0, max=2**63 - 1, help="Seed of the attacks and of the order of the tuning stream."),
+    ] = 0,
     time_limit: Annotated[
         float | None, typer.Option(help="Seconds after which to stop; the same command goes on later.")
     ] = None,
@@ -64,7 +67,7 @@ def compare(
     device: DeviceName = "cpu",
     as_json: Json = False,
 ) -> None:
-    """Put detectors side by side: the same streams, the same benign images to tune on, the same FPR.
+    """Put detectors side by side: the same streams, the same benign images and FPR to tune to.
 
     Streams are recorded once and replayed before every detector. What is missing is trained, stolen and
     tuned first; finished cells are read from their records.
@@ -78,7 +81,15 @@ def compare(
     comparison = Comparison(chosen_world, names, _listed(streams), fpr, seed)
     context = context_of(out or Path("runs") / chosen_world.name, artefacts, device, show)
     cells = [place.cell for place in comparison.places]
-    outcome = run_cells(cells, context, time_limit=time_limit, started=announce(show))
+    length = sum(len(part.load()) for part in chosen_world.judging.common)
+    allowed_flags(length, fpr=fpr, count="queries", flags_to_ban=1)  # before anything is trained
+    outcome = run_cells(
+        cells,
+        context,
+        time_limit=time_limit,
+        artefacts=pictures is not None,  # records alone cannot be drawn
+        started=announce(show),
+    )
     found = [(place, context.store.record(place.cell)) for place in comparison.places]
     tables = [_table(stream, found) for stream in dict.fromkeys(place.stream for place, _ in found)]
     say(stdout(), tables, [_data(place, record) for place, record in found], as_json=as_json)
@@ -130,7 +141,7 @@ Found = list[tuple[Place, Record | None]]
 
 
 def _listed(names: str | None) -> tuple[str, ...]:
-    return tuple(name.strip() for name in (names or "").split(",") if name.strip())
+    return tuple(name.strip().lower() for name in (names or "").split(",") if name.strip())
 
 
 def _data(place: Place, record: Record | None) -> dict[str, Any]:
@@ -155,11 +166,14 @@ def _cells(record: Record | None) -> list[str]:
     if record is None:
         return ["not measured", *[""] * (len(COLUMNS) - 1)]
     ceiling, floor, auroc = (record.get(name) for name in ("ceiling_bans", "benign_floor", "auroc"))
+    about = "~" if record.get("benign_floor_extrapolated") else ""
+    flagging = record["flags_to_ban"] > 1  # the others judge a statistic, and flag nothing
     return [
-        f"{record['flags']:,}",
-        f"{record['flag_rate']:.2%}",
+        f"{record['flags']:,}" if flagging else "",
+        f"{record['flag_rate']:.2%}" if flagging else "",
         f"{record['bans']:,}",
-        "" if floor is None else f"{floor:.2f}",
+        "" if floor is None else f"{about}{floor:.2f}",
+        f"{record['fpr']:.3%}" if record["attack"] == "none" else "",
         f"{record['bans'] / ceiling:.0%}" if ceiling else "",
         "" if auroc is None else f"{auroc:.3f}",
         f"{1e6 * record['judging_seconds'] / record['queries']:,.0f}",
@@ -188,12 +202,12 @@ def as_markdown(found: Found) -> str:
 def _bans(record: Record | None) -> str:
     if record is None:
         return "not measured"
-    floor = record.get("benign_floor")
-    return f"{record['bans']:,}" + ("" if floor is None else f" ({floor:.1f})")
+    floor, about = record.get("benign_floor"), "~" if record.get("benign_floor_extrapolated") else ""
+    return f"{record['bans']:,}" + ("" if floor is None else f" ({about}{floor:.2f})")
 
 
 def _flagged(record: Record | None) -> str:
-    return "" if record is None else f"{record['flag_rate']:.2%}"
+    return "" if record is None or record["flags_to_ban"] == 1 else f"{record['flag_rate']:.2%}"
 
 
 def _auroc(record: Record | None) -> str:

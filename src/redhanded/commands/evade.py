@@ -81,13 +81,16 @@ def evade(
     context = context_of(out or Path("runs") / chosen_world.name, artefacts, device, show)
     stolen = thefts(chosen_world, name.lower(), wanted, budget, seed)
     run_cells(list(stolen.values()), context, artefacts=True, started=announce(show))
+    usual = next(iter(stolen.values())).attack.order
+    sent_in = list(dict.fromkeys([usual, *sent_in]))
     with context.reporter("replaying") as progress:
         tried = list(attempts(stolen, judge, sent_in, behaving, context, progress))
     bar = accuracy
     if bar is None:
         bar = next(attempt.accuracy for attempt in tried if attempt.adaptation == "none") - 0.02
     best = cheapest(tried, bar)
-    honest = float(manifest["calibration"]["flag_rate"]) / judge.flags_to_ban
+    tuned = manifest["calibration"]
+    honest = tuned["flags"] / tuned["length"] / judge.flags_to_ban
     data = {
         "attack": name.lower(),
         "detector": manifest["detector"],
@@ -96,32 +99,39 @@ def evade(
         "benign_floor": None if best is None else honest * best.queries,
         "attempts": [asdict(attempt) for attempt in tried],
     }
-    say(stdout(), [_table(tried, bar, honest), _answer(best, bar, honest)], data, as_json=as_json)
+    say(stdout(), [_table(tried, usual, bar, honest), _answer(best, bar, honest)], data, as_json=as_json)
 
 
 def _chosen(names: str | None, among: Any, field: str) -> list[str]:
-    listed = [name.strip() for name in (names or "").split(",") if name.strip()] or list(among)
+    listed = [name.strip().lower() for name in (names or "").split(",") if name.strip()] or list(among)
     for name in listed:
         chosen(among, name, field)
     return listed
 
 
-def _table(tried: list[Attempt], bar: float, honest: float) -> Table:
+def _table(tried: list[Attempt], usual: Order, bar: float, honest: float) -> Table:
     """Return the cheapest order and policy of every adaptation, cheapest first."""
     best = [
         cheapest([attempt for attempt in tried if attempt.adaptation == adaptation], 0.0)
         for adaptation in dict.fromkeys(attempt.adaptation for attempt in tried)
     ]
     plain = [
-        next((a for a in tried if (a.adaptation, a.policy) == (b.adaptation, "one until banned")), None)
+        next(
+            (
+                a
+                for a in tried
+                if (a.adaptation, a.order, a.policy) == (b.adaptation, usual, "one until banned")
+            ),
+            None,
+        )
         for b in best
         if b is not None
     ]
     table = Table(
         title="The cheapest order and policy of every adaptation",
         title_justify="left",
-        caption=f"Below {bar:.1%} a clone is not good enough. Plain: one account until it is banned. "
-        "Floor: the bans of as many honest queries.",
+        caption=f"Below {bar:.1%} a clone is not good enough. Plain: the attack's own order, one account "
+        "until it is banned. Floor: the bans of as many of the honest queries that tuned the detector.",
         caption_justify="left",
         box=box.SIMPLE_HEAD,
     )
@@ -131,13 +141,13 @@ def _table(tried: list[Attempt], bar: float, honest: float) -> Table:
     table.add_column("order")
     table.add_column("policy")
     rows = [(a, b) for a, b in zip([b for b in best if b is not None], plain, strict=True)]
-    for attempt, usual in sorted(rows, key=lambda row: (row[0].accounts_used, row[0].flags)):
+    for attempt, simple in sorted(rows, key=lambda row: (row[0].accounts_used, row[0].flags)):
         enough = "" if attempt.accuracy >= bar else " (too low)"
         table.add_row(
             attempt.adaptation,
             f"{attempt.accuracy:.1%}{enough}",
             f"{attempt.queries:,}",
-            "" if usual is None else str(usual.accounts_used),
+            "" if simple is None else str(simple.accounts_used),
             str(attempt.accounts_used),
             str(attempt.bans),
             f"{honest * attempt.queries:.2f}",

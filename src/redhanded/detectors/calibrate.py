@@ -111,7 +111,10 @@ def rates(replay: Replay, flags_to_ban: int) -> dict[str, float]:
     flagged = int((replay.counts > 0).sum())
     low, high = clopper_pearson(flagged, n)
     fpr = len(replay.bans) / max(n, 1)
-    fpr_low, fpr_high = ban_rate_interval(replay.counts, flags_to_ban)
+    if flags_to_ban == 1:  # then a flag is a ban, and its exact interval is known
+        fpr_low, fpr_high = low, high
+    else:
+        fpr_low, fpr_high = ban_rate_interval(replay.counts, flags_to_ban)
     return {
         "flag_rate": flagged / max(n, 1),
         "flag_rate_low": low,

@@ -59,13 +59,20 @@ class Fitted(Protocol):
 
 
 def calibrate(
-    detector: D, features: FeatureArray, outputs: OutputArray | None = None, *, fpr: float = FPR
+    detector: D,
+    features: FeatureArray,
+    outputs: OutputArray | None = None,
+    *,
+    fpr: float = FPR,
+    own: FeatureArray | None = None,
 ) -> tuple[D, Calibration | StatisticCalibration]:
     """Return the detector with the loosest threshold that bans a benign stream at most `fpr` times a query.
 
     The stream is one honest user whose account is replaced at bans: features [n, d] from one pass of
     `detector.features`, and the victim's answers [n, classes] for a detector that judges by them. The rule
-    is on flags, of which `flags_to_ban` make a ban: at most `fpr * n * flags_to_ban`.
+    is on flags, of which `flags_to_ban` make a ban: at most `fpr * n * flags_to_ban`. What a detector takes
+    from benign images besides its threshold, it takes from `own`, features of the victim's own kind, or else
+    from the whole stream.
 
     Raises:
         RedhandedError: the stream is too short to resolve `fpr`, or holds nothing that can be told apart.
@@ -77,8 +84,9 @@ def calibrate(
         )
         tuned: Any = replace(untuned, delta=found.delta, axes=principal_axes(features))
         return tuned, found
-    if isinstance(untuned, Fitted) and len(features):
-        untuned = untuned.fitted(features)
+    kin = features if own is None else own
+    if isinstance(untuned, Fitted) and len(kin):
+        untuned = untuned.fitted(kin)
     return _calibrate_statistic(untuned, features, outputs, fpr)
 
 
@@ -178,7 +186,8 @@ class Sweep:
         counts = np.zeros(n, np.int64)
         if self._never.scope == "global":  # the memory outlives bans, and a flag is a ban
             counts = (self.scores(0) < threshold).astype(np.int64)
-            return Replay(counts, np.flatnonzero(counts))
+            per_ban = self._never.flags_to_ban
+            return Replay(counts, np.flatnonzero(counts)[per_ban - 1 :: per_ban])
         bans: list[int] = []
         start, per_ban = 0, self._never.flags_to_ban
         while start < n and (most is None or counts.sum() <= most):

@@ -1,7 +1,8 @@
 """Every detector on the same streams at the same false-positive rate."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from typing import Literal
 
 from redhanded.errors import RedhandedError
 from redhanded.experiments.attacks import ATTACKS
@@ -21,10 +22,12 @@ from redhanded.experiments.world import World
 
 
 def _seat(world: World) -> Similarity:
-    judging = world.judging
-    return Similarity(
-        TrainSeat(world.train_encoder(), world.train_victim(), judging.seat_pgd, judging.seat_images)
-    )
+    judging, plain = world.judging, world.train_encoder()
+    training = plain.config.contrastive
+    if judging.seat_epochs is not None:
+        training = replace(training, epochs=judging.seat_epochs)
+    base = replace(plain, config=replace(plain.config, contrastive=training))
+    return Similarity(TrainSeat(base, world.train_victim(), judging.seat_pgd, judging.seat_images))
 
 
 def _vqvae(world: World) -> TrainVqVae:
@@ -32,6 +35,14 @@ def _vqvae(world: World) -> TrainVqVae:
     return TrainVqVae(
         world.name, world.victim_data, world.test, judging.vqvae, judging.vqvae_updates, judging.vqvae_batch
     )
+
+
+def _vae(
+    world: World,
+    spread: Literal["running", "error"] = "running",
+    sides: Literal["one", "two"] = "one",
+) -> Likelihood:
+    return Likelihood(_vqvae(world), spread, sides, world.judging.own_sets)
 
 
 def _outliers(world: World) -> Outliers:
@@ -59,10 +70,12 @@ DETECTORS: Mapping[str, Callable[[World], Judge]] = {
     "similarity": lambda world: Similarity(world.train_encoder()),
     "similarity-released": lambda world: Similarity(world.train_encoder("released")),
     "seat": _seat,
-    "vae": lambda world: Likelihood(_vqvae(world)),
-    "vae-error": lambda world: Likelihood(_vqvae(world), spread="error"),
-    "vae-two-sided": lambda world: Likelihood(_vqvae(world), sides="two"),
-    "vae-elbo": lambda world: Likelihood(TrainPrior(_vqvae(world), updates=world.judging.prior_updates)),
+    "vae": _vae,
+    "vae-error": lambda world: _vae(world, spread="error"),
+    "vae-two-sided": lambda world: _vae(world, sides="two"),
+    "vae-elbo": lambda world: replace(
+        _vae(world), model=TrainPrior(_vqvae(world), updates=world.judging.prior_updates)
+    ),
     "prada": lambda world: Prada(world.train_victim()),
     "stateful": lambda world: Stateful(world.train_encoder()),
     "blacklight": lambda world: Blacklight(),  # noqa: ARG005 - it needs no network

@@ -32,7 +32,7 @@ from redhanded.lab.types import Fidelity, Order
 
 
 def _filtered(world: World, *, with_seeds: bool = False) -> Filtered:
-    substitute = TrainSubstitute(world.name, world.thief, world.encoder)
+    substitute = TrainSubstitute(world.name, world.thief, world.substitute)
     return Filtered(substitute, Filtering(seeds_in_history=with_seeds))
 
 

@@ -49,6 +49,10 @@ class Judging:
     prior_updates: int = 30_000
     seat_pgd: LinfPgd = SEAT_PGD
     seat_images: int | None = None
+    seat_epochs: int | None = None
+    """More than the encoder's own where there are fewer images; None: as many."""
+    own_sets: int | None = None
+    """Leading sets of `common` that are of the victim's kind; None: all."""
     defender_training: Training = DEFENDER
 
 
@@ -79,7 +83,10 @@ class World:
     """Natural images that active-learning attacks choose from."""
     judging: Judging
     thief: Data
-    """Labelled images of the thief's own, for the networks of adaptive attacks, apart from its seeds."""
+    """Labelled images of the thief's own, for the networks of adaptive attacks; drawn independently of its
+    seeds, a few of which may be among them."""
+    substitute: Contrastive
+    """How the thief trains its own similarity encoder on them."""
     budget: int
     n_seed_small: int
     n_seed_large: int
@@ -183,6 +190,12 @@ def balanced_seeds(query_set: Data, n_seed: int, fidelity: Fidelity) -> bool:
     return fidelity == "corrected" or (query_set.name == "cifar10" and n_seed == 500)
 
 
+SUBSTITUTE = Contrastive(
+    pretraining=Training(epochs=60, batch=32, optimiser="adam", lr=1e-3, weight_decay=0.0, schedule="linear"),
+    contrastive=Training(epochs=30, batch=32, optimiser="adam", lr=1e-3, weight_decay=0.0, schedule="linear"),
+)
+"""The released filter's 30 contrastive epochs, on few images."""
+
 DENSE_TRAINING = Training(epochs=30, batch=64, lr=0.01, weight_decay=0.2, schedule="linear")
 """Of a shallow victim that is smooth enough for line search; an ordinary one gives away little."""
 
@@ -254,9 +267,11 @@ def demo() -> World:
             prior_updates=300,
             seat_pgd=LinfPgd(epsilon=24 / 255, steps=5, relative_step=0.3),
             seat_images=2_000,
+            seat_epochs=9,
             defender_training=Training(epochs=4, batch=64, lr=0.05, schedule="linear"),
         ),
         thief=Composed("digits", "thief", 500, seed=7),
+        substitute=SUBSTITUTE,
         blinder_training=replace(Blinding().training, epochs=10),
         public=Composed("other-digits", "thief", 5_000),
         budget=2_400,
@@ -308,16 +323,19 @@ def small() -> World:
                 "svhn": (Archived("svhn", "train"),),
             },
             inside=Archived("cifar10", "train", 20_000),
-            outside=Archived("tinyimagenet", "train", 20_000, skip=20_000),
+            outside=Archived("tinyimagenet", "train", 20_000, skip=20_000, without="in_cinic10_like"),
             classifier_training=Training(epochs=8, batch=64, lr=0.05, schedule="linear"),
             vqvae_updates=1_500,
             vqvae_batch=64,
             prior_updates=1_000,
             seat_pgd=LinfPgd(epsilon=24 / 255, steps=10, relative_step=0.15),
             seat_images=2_500,
+            seat_epochs=6,
+            own_sets=2,
             defender_training=Training(epochs=4, batch=64, lr=0.05, schedule="linear"),
         ),
         thief=Archived("cifar10", "train", 500, skip=25_000),
+        substitute=SUBSTITUTE,
         blinder_training=replace(Blinding().training, epochs=10),
         public=Archived("tinyimagenet", "train", 20_000),
         budget=2_500,
@@ -375,10 +393,12 @@ def paper() -> World:
                 "imagenet1k": (Archived("imagenet1k", "train"),),
             },
             inside=Archived("cifar10", "train"),
-            outside=Archived("tinyimagenet", "train", 20_000, skip=20_000),
+            outside=Archived("tinyimagenet", "train", 20_000, skip=20_000, without="in_cinic10_like"),
             classifier_training=Training(epochs=100),
+            own_sets=2,
         ),
         thief=Archived("cifar10", "train", 5_000, skip=25_000),
+        substitute=Contrastive(),
         public=Archived("tinyimagenet", "train"),
         budget=50_000,
         n_seed_small=500,

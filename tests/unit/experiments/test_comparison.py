@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 
 from redhanded.commands.compare import as_markdown
-from redhanded.detectors import load_bundle
+from redhanded.detectors import SimilarityDetector, load_bundle
 from redhanded.errors import RedhandedError
 from redhanded.experiments.cells import Detect, Extract, Honest
+from redhanded.experiments.cells.detect import benign_floor
 from redhanded.experiments.cells.utility import Utility
 from redhanded.experiments.comparison import DETECTORS, Comparison
 from redhanded.experiments.context import Context
@@ -16,6 +17,7 @@ from redhanded.experiments.replay import replay
 from redhanded.experiments.run import run_cells
 from redhanded.experiments.store import Store
 from redhanded.experiments.tables import TABLES, output_defences
+from redhanded.types import FeatureArray, ImageArray
 
 from .tiny import tiny
 
@@ -49,7 +51,8 @@ def test_every_detector_meets_every_stream(measured) -> None:
         assert ("auroc" in record) == (
             place.stream != "honest" and place.detector.startswith(("vae", "outliers"))
         )
-        assert ("ceiling_bans" in record) == isinstance(place.cell, Detect)
+        near = place.detector.startswith(("similarity", "seat"))
+        assert ("ceiling_bans" in record) == (isinstance(place.cell, Detect) and near)
         json.dumps(record, allow_nan=False)
     assert len(streams) == 1
 
@@ -74,6 +77,29 @@ def test_the_tables_are_written_for_a_page(measured) -> None:
     assert "not measured" not in text
     missing = as_markdown([(place, None) for place, _ in found])
     assert "| similarity | not measured | not measured | not measured |" in missing
+
+
+class Unused:
+    """An encoder that is never asked."""
+
+    digest = "unused"
+
+    def __call__(self, images: ImageArray) -> FeatureArray:
+        raise AssertionError
+
+
+def test_the_floor_is_of_fresh_accounts_as_long_as_the_attack() -> None:
+    """Each row returns after three others, so nothing is near within a stream of three."""
+    features = np.tile(np.eye(4, dtype=np.float32), (6, 1))[:23]
+    detector = SimilarityDetector(Unused(), 0.5, flags_to_ban=2)
+    assert benign_floor(detector, features, None, 3)["benign_floor"] == 0
+    # of a stream of eight: four flags, then a ban at every second of the others; two such streams fit
+    eight = benign_floor(detector, features, None, 8)
+    flags = [2, 2]  # each stream of eight: two flags, a ban, and two fresh rows
+    assert eight == {"benign_floor": sum(flags) / 16 * 8 / 2, "benign_floor_extrapolated": False}
+    whole, long = (benign_floor(detector, features, None, length) for length in (23, 46))
+    assert long["benign_floor_extrapolated"]
+    assert long["benign_floor"] == pytest.approx(2 * whole["benign_floor"])
 
 
 def test_streams_that_there_are_not_are_named() -> None:

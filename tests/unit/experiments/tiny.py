@@ -48,4 +48,5 @@ def tiny() -> World:
         n_seed_small=30,
         thief=Composed("digits", "thief", 220, seed=7),
         blinder_training=ONCE,
+        substitute=Contrastive(pretraining=ONCE, contrastive=ONCE),
     )

@@ -139,7 +139,8 @@ class AutoEncoded:
     @property
     def title(self) -> str:
         """The auto-encoder and its fidelity."""
-        return f"auto-encoder {self.blinder.config.fidelity}"
+        where = " everywhere" if self.everywhere else ""
+        return f"auto-encoder {self.blinder.config.fidelity}{where}"
 
     @property
     def needs(self) -> tuple[Cell, ...]:

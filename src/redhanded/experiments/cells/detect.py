@@ -27,7 +27,7 @@ from redhanded.experiments.datasets import Data, as_floats
 from redhanded.experiments.remembered import Remembered
 from redhanded.experiments.replay import Detection, nearest_in_account, replay
 from redhanded.experiments.store import Record
-from redhanded.types import ADDED, FeatureArray
+from redhanded.types import ADDED, FeatureArray, OutputArray
 
 KEPT_PAIRS = 24
 """Flagged pairs of images that a detection keeps for the report."""
@@ -46,7 +46,7 @@ class Honest(Keyed):
     seed: int = 0
     beside: "Honest | None" = field(default=None, metadata=ADDED)
 
-    version: ClassVar[int] = 3
+    version: ClassVar[int] = 4
     resumes: ClassVar[bool] = False
     kind: ClassVar[Literal["detection"]] = "detection"
 
@@ -89,8 +89,9 @@ class Detect(Keyed):
     honest: Honest
     """A held-out natural stream: what an honest user would have been charged."""
 
-    version: ClassVar[int] = 3
-    """3: with the ancestry ceiling, the diversity of features, and the time that judging takes."""
+    version: ClassVar[int] = 4
+    """4: with the ancestry ceiling, the diversity of features, the time that judging takes, and a floor of
+    fresh accounts."""
     resumes: ClassVar[bool] = False
 
     @property
@@ -123,13 +124,11 @@ class Detect(Keyed):
         measured = _judged(self, log.images, log.outputs, context)
         stolen = context.record(self.extraction)
         kept = {name: stolen[name] for name in ("accuracy", "agreement", "victim_accuracy")}
-        ceiling = ancestry_ceiling(log.parents)
-        return (
-            kept
-            | measured
-            | _beside(self, self.honest, len(log), context)
-            | {"ceiling_flags": ceiling.flags, "ceiling_bans": len(ceiling.bans)}
-        )
+        found = kept | measured | _beside(self, self.honest, len(log), context)
+        if "query_effective_rank" in measured:  # of near-duplicates alone there is a ceiling
+            ceiling = ancestry_ceiling(log.parents, self.calibration.flags_to_ban)
+            found |= {"ceiling_flags": ceiling.flags, "ceiling_bans": len(ceiling.bans)}
+        return found
 
 
 def _judged(
@@ -149,12 +148,16 @@ def _judged(
         "bans": found.bans,
     }
     diversity: Record = {}
+    measure = isinstance(cell, Honest) and cell.beside is None  # what floors are taken from
+    features = _embed(judge, images) if embedded or measure else np.empty((0, 0), np.float32)
     if isinstance(detector, SimilarityDetector):
-        features = _embed(judge, images)
         kept |= {"nearest": nearest_in_account(features, found.bans)} | _shown(found, images)
         diversity = feature_diversity(features)
-    elif isinstance(detector, LikelihoodDetector | OutlierDetector):
-        kept["statistic"] = _embed(judge, images)
+    elif embedded:
+        kept["statistic"] = features
+    if measure:
+        kept["features"] = features
+        kept |= {} if outputs is None else {"answers": outputs.astype(np.float32)}
     save_arrays(kept, context.store.scratch(cell) / VERDICTS)
     flags_to_ban = cell.calibration.flags_to_ban
     return (
@@ -172,18 +175,48 @@ def _judged(
 
 def _beside(cell: Honest | Detect, honest: Honest, length: int, context: Context) -> Record:
     """What an honest user of the victim's kind pays for as many queries, and how the statistic differs."""
-    record = context.record(honest)
-    found: Record = {
-        "benign_floor": record["flags"] / record["queries"] * length / cell.calibration.flags_to_ban
-    }
+    record, theirs = context.record(honest), load_file(context.artefact(honest) / VERDICTS)
+    found: Record = benign_floor(
+        cell.calibration.load(context), theirs["features"], theirs.get("answers"), length
+    )
     if isinstance(cell, Detect):
         # the rate at which an attack is banned is no false-positive rate; that one is the honest user's
         found |= {name: record[name] for name in ("fpr", "fpr_low", "fpr_high")}
-    theirs = load_file(context.artefact(honest) / VERDICTS).get("statistic")
-    if theirs is not None:
-        ours = load_file(context.store.scratch(cell) / VERDICTS)["statistic"]
-        found["auroc"] = auroc(theirs, ours)
+    ours = load_file(context.store.scratch(cell) / VERDICTS)
+    if "statistic" in ours:
+        found["auroc"] = auroc(theirs["statistic"], ours["statistic"])
     return found
+
+
+def benign_floor(
+    detector: Detector[Any], features: FeatureArray, answers: OutputArray | None, length: int
+) -> Record:
+    """The bans that an honest stream of `length` queries makes, in fractions: its flags over the quota.
+
+    The honest queries are cut into as many streams of that length as there are, each of a fresh account: an
+    account's first queries have little to be near to. For more queries than there are, the flags of all of
+    them are scaled up, and the record says so.
+    """
+    n = len(features)
+    pieces = max(1, n // max(length, 1))
+    size = min(length, n)
+    flags = 0
+    for piece in range(pieces):
+        at, stop = piece * size, (piece + 1) * size
+        memory = detector.new_memory()
+        while at < stop:
+            verdict = detector.update(
+                memory, features[at:stop], None if answers is None else answers[at:stop]
+            )
+            flags += verdict.flags
+            at += verdict.judged
+            if detector.scope == "account" and verdict.banned_at is not None:
+                memory = detector.new_memory()
+    quota = getattr(detector, "flags_to_ban", 1)
+    return {
+        "benign_floor": flags / max(pieces * size, 1) * length / quota,
+        "benign_floor_extrapolated": length > n,
+    }
 
 
 def _embed(detector: Detector[Any], images: np.ndarray) -> FeatureArray:

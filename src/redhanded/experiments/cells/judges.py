@@ -44,6 +44,11 @@ class Judge(Protocol):
     def flags_to_ban(self) -> int: ...
 
     @property
+    def own_sets(self) -> int | None:
+        """Leading sets of the stream that are of the victim's kind, for what is fitted; None: all."""
+        ...
+
+    @property
     def answering(self) -> tuple[Cell, ...]:
         """The victim, if it judges by answers."""
         ...
@@ -58,7 +63,12 @@ class Judge(Protocol):
 
 
 class _Plain:
-    """Judges by images alone."""
+    """Judges by images alone, and fits nothing but its threshold."""
+
+    @property
+    def own_sets(self) -> int | None:
+        """All."""
+        return None
 
     @property
     def answering(self) -> tuple[Cell, ...]:
@@ -95,11 +105,12 @@ class Similarity(_Plain):
 
 @dataclass(frozen=True)
 class Likelihood(_Plain):
-    """The running mean of the VQ-VAE's log-likelihood (§VI-B)."""
+    """The running mean of the VQ-VAE's log-likelihood (§VI-B), about that of the victim's kind (§VIII-B)."""
 
     model: TrainVqVae | TrainPrior
     spread: Literal["running", "error"] = "running"
     sides: Literal["one", "two"] = "one"
+    own_sets: int | None = None
 
     flags_to_ban: ClassVar[int] = 1
 

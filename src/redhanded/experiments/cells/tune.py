@@ -60,8 +60,15 @@ class Distinct(Keyed):
 
     def load(self, context: Context) -> UInt8[np.ndarray, "n h w c"]:
         """Return the images as bytes."""
-        kept = np.load(context.artefact(self) / "kept.npy")
-        return np.asarray(benign_stream(self.stream, self.seed)[kept])
+        return np.asarray(benign_stream(self.stream, self.seed)[self._kept(context)])
+
+    def _kept(self, context: Context) -> np.ndarray:
+        return np.asarray(np.load(context.artefact(self) / "kept.npy"))
+
+    def leading(self, sets: int, context: Context) -> int:
+        """Return how many images of the first so many sets were kept."""
+        length = sum(len(part.load()) for part in self.stream[:sets])
+        return int(self._kept(context)[:length].sum())
 
 
 @dataclass(frozen=True)
@@ -74,7 +81,8 @@ class Tune(Keyed):
     fpr: float = 1e-4
     seed: int = 0
 
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
+    """2: exact intervals where a flag is a ban."""
     resumes: ClassVar[bool] = False
 
     @property
@@ -144,7 +152,9 @@ class Tune(Keyed):
         features = np.concatenate(parts)
         outputs = np.concatenate([part for part in answers if part is not None]) if answers else None
         embedded = time.perf_counter()
-        tuned, calibration = calibrate(untuned, features, outputs, fpr=self.fpr)
+        sets = self.judge.own_sets
+        own = features if sets is None else features[: self.distinct.leading(sets, context)]
+        tuned, calibration = calibrate(untuned, features, outputs, fpr=self.fpr, own=own)
         seconds = time.perf_counter() - embedded
         self._save(tuned, calibration, context)
         found = asdict(calibration)
