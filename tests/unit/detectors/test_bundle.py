@@ -269,3 +269,13 @@ def test_every_detector_is_the_same_after_a_file(tmp_path: Path, graph: MakeGrap
     np.testing.assert_array_equal(one.scores, other.scores)
     with pytest.raises(RedhandedError, match=r"^images: [^\n]+$"):
         loaded.features(np.zeros((1, 1, 5, 4), np.float32))
+
+
+def test_the_encoder_of_another_bundle_is_refused(bundle: Path, tmp_path: Path, graph: MakeGraph) -> None:
+    """A threshold belongs to the space it was tuned in."""
+    save_bundle(tmp_path / "other", detector_of(graph(seed=5)), CALIBRATION, {})
+    (bundle / ENCODER).write_bytes((tmp_path / "other" / ENCODER).read_bytes())
+    with pytest.raises(
+        RedhandedError, match=rf"^bundle: the digest of [^\n]*{ENCODER} does not match [^\n]+$"
+    ):
+        load_bundle(bundle)
