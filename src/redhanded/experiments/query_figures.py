@@ -110,10 +110,15 @@ def traits_by_attack(extractions: Sequence[Record], detections: Sequence[Record]
             record | {"query_effective_rank": ranks.get(record["key"])}
         )
     rows = np.arange(len(shown))[::-1]
+    panels = [
+        (title, parts)
+        for title, parts in PANELS
+        if any(value(run) is not None for _, value in parts for runs in shown.values() for run in runs)
+    ]
     with styled():
         figure = Figure(figsize=(WIDTH, 1.1 + 0.2 * len(shown)), dpi=DPI, layout="constrained")
         for place, (axes, (title, parts)) in enumerate(
-            zip(figure.subplots(1, len(PANELS), sharey=True), PANELS, strict=True)
+            zip(figure.subplots(1, len(panels), sharey=True, squeeze=False)[0], panels, strict=True)
         ):
             for (name, figure_of), (colour, _, marker) in zip(parts, LOOKS, strict=False):
                 points = [
