@@ -87,8 +87,8 @@ PANELS: tuple[tuple[str, tuple[tuple[str, Callable[[Record], float | None]], ...
     (
         "clone's accuracy (%)",
         (
-            ("transfer set", lambda record: _times(record.get("transfer_accuracy"), 100)),
-            ("test set", lambda record: _times(record["accuracy"], 100)),
+            ("transfer set", lambda record: _times(record.get("transfer_accuracy"), 100.0)),
+            ("test set", lambda record: _times(record["accuracy"], 100.0)),
         ),
     ),
     ("feature directions", (("", lambda record: record.get("query_effective_rank")),)),
@@ -146,7 +146,7 @@ def _mean_of(record: Record, trait: str) -> float | None:
 
 
 def _percent_of(record: Record, trait: str) -> float | None:
-    return _times(_mean_of(record, trait), 100)
+    return _times(_mean_of(record, trait), 100.0)
 
 
 def _times(value: float | None, factor: float) -> float | None:
