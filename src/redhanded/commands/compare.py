@@ -124,9 +124,15 @@ def _draw(comparison: Comparison, context: Context, folder: Path) -> list[Path]:
     thieves = {name for name, cell in found.items() if isinstance(cell, Detect)}
     natural = {name: rows for name, rows in likelihood.items() if name not in thieves}
     stolen = {name: rows for name, rows in likelihood.items() if name in thieves | {HONEST}}
+    # what is invented lies so far off that nothing else would be seen beside it
+    grown = {
+        name: rows
+        for name, rows in stolen.items()
+        if not (isinstance(cell := found[name], Detect) and cell.extraction.attack.starts_from == "nothing")
+    }
     drawn = {
         "likelihood-start": likelihood_curves(stolen, detector, first=1_000),
-        "likelihood-attacks": likelihood_curves(stolen, detector),
+        "likelihood-attacks": likelihood_curves(grown, detector),
         "likelihood-natural": likelihood_curves(natural, detector),
     }
     paths = []

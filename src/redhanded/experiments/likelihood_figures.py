@@ -5,10 +5,11 @@ from itertools import cycle
 
 import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter
 
 from redhanded.detectors.likelihood import LikelihoodDetector
 from redhanded.experiments.comparison import HONEST
-from redhanded.experiments.style import HONEST_GREY, INK, LOOKS, finish, plot, styled
+from redhanded.experiments.style import HONEST_GREY, INK, LOOKS, finish, plot, styled, thousands
 from redhanded.types import FeatureArray, Float64
 
 POINTS = 400
@@ -49,5 +50,7 @@ def likelihood_curves(
             axes.fill_between(queries, low, high, color=colour, alpha=0.15, lw=0)
         axes.axhline(detector.alpha, color=INK, lw=1, ls=(0, (2, 2)), label="threshold (alpha)")
         axes.set(xlabel="queries", ylabel="mean log-likelihood")
-        axes.set_xscale("log" if first is None else "linear")
+        if first is None:
+            axes.set_xscale("log")
+            axes.xaxis.set_major_formatter(FuncFormatter(thousands))
         return finish(figure, axes)
