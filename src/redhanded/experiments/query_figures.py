@@ -101,9 +101,13 @@ def traits_by_attack(extractions: Sequence[Record], detections: Sequence[Record]
 
     Reached targets, distortion, and the clone's accuracy on what it was trained on beside that on the test
     set (the overfitting argument) come from extractions; the diversity of features, their effective rank in
-    the detector's encoder, from detections of the same streams.
+    the encoder of Equation 6 (`per-pair`), from detections of the same streams.
     """
-    ranks = {record["stream"]: record.get("query_effective_rank") for record in detections}
+    ranks = {
+        record["stream"]: record.get("query_effective_rank")
+        for record in detections
+        if record.get("loss") == "per-pair"  # each encoder has directions of its own
+    }
     shown: dict[str, list[Record]] = {}
     for record in sorted(extractions, key=lambda record: (record["n_seed"] == 0, record["attack"])):
         shown.setdefault(record["attack"], []).append(

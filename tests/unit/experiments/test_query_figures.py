@@ -25,7 +25,11 @@ def test_traits_are_means_over_rounds_and_seeds() -> None:
         extraction("jba-pgd", 1, **CRAFTED | {"traits_l2": [3.0, 4.0]}),
         extraction("random"),
     ]
-    ranks = [{"stream": "jba-pgd-0", "query_effective_rank": 3.0}]
+    ranks = [
+        {"stream": "jba-pgd-0", "loss": "per-pair", "query_effective_rank": 3.0},
+        {"stream": "jba-pgd-0", "loss": "released", "query_effective_rank": 1.0},
+        {"stream": "jba-pgd-0", "detector": "vae"},
+    ]
     figure = traits_by_attack(records, ranks)
     reached, change, accuracy, directions = figure.axes
     assert [line.get_label() for line in reached.lines] == ["on the surrogate", "on the victim"]
