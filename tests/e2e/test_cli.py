@@ -98,9 +98,13 @@ def test_truncated_archive(tmp_path):
 
 
 def test_an_interrupt_says_that_the_same_command_goes_on(tmp_path):
-    """Control-C in the middle of a training."""
+    """Control-C in the middle of a training, also where the tests run in the background and ignore it."""
+    heeding = (
+        "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); "
+        "from redhanded.cli import main; main()"
+    )
     with subprocess.Popen(
-        [sys.executable, "-m", "redhanded.cli", "run", "i"],
+        [sys.executable, "-c", heeding, "run", "i"],
         cwd=tmp_path,
         env=ENV,
         stderr=subprocess.PIPE,
