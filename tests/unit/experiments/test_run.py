@@ -198,9 +198,11 @@ def test_a_field_added_later_changes_no_key_at_its_default():
 @pytest.mark.parametrize("world", WORLDS)
 @pytest.mark.parametrize("name", TABLES)
 def test_tables_are_declared_in_every_world(world, name):
-    """Every place has a cell a seed; one victim serves the whole table."""
+    """Every place has a cell a seed, or the first seed alone; one victim serves the whole table."""
     made = WORLDS[world]()
     table = TABLES[name](made)
-    assert all(len(entry.cells) == len(made.seeds) for entry in table.entries)
+    assert all(len(entry.cells) in (1, len(made.seeds)) for entry in table.entries)
+    if name not in {"x", "xi", "defences"}:
+        assert all(len(entry.cells) == len(made.seeds) for entry in table.entries)
     assert len({cell.key for cell in table.cells}) == len(table.cells)
     assert len({cell.label + cell.key[:16] for cell in table.cells}) == len(table.cells)

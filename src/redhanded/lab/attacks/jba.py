@@ -192,7 +192,7 @@ class Jba:
             ready += len(parts[-1][0])
             if ready >= transfer.left:
                 break
-        images, parents, targets = (torch.cat(column) for column in zip(*parts, strict=True))
+        images, parents, targets = (torch.cat(column)[: transfer.left] for column in zip(*parts, strict=True))
         return replace(transfer.send(images, parents, targets, "augmented"), failures=failures)
 
     def _craft(
