@@ -196,6 +196,20 @@ SUBSTITUTE = Contrastive(
 )
 """The released filter's 30 contrastive epochs, on few images."""
 
+CIFAR10_COMMON = (
+    Archived("cifar10", "train"),
+    Archived("cifar10", "test", 5_000),
+    Archived("cinic10_like", "train"),
+)
+CIFAR10_HELDOUT = (Archived("cifar10", "test", 5_000, skip=5_000),)
+CIFAR10_NATURAL: Mapping[str, tuple[Data, ...]] = {
+    "cifar100": (Archived("cifar100", "train"),),
+    "tinyimagenet": (Archived("tinyimagenet", "train", 20_000, without="in_cinic10_like"),),
+    "svhn": (Archived("svhn", "train"),),
+}
+"""Honest streams that tuned no threshold and taught no classifier."""
+CIFAR10_OUTSIDE = Archived("tinyimagenet", "train", 20_000, skip=20_000, without="in_cinic10_like")
+
 DENSE_TRAINING = Training(epochs=30, batch=64, lr=0.01, weight_decay=0.2, schedule="linear")
 """Of a shallow victim that is smooth enough for line search; an ordinary one gives away little."""
 
@@ -310,20 +324,11 @@ def small() -> World:
         query_set=Archived("cifar10", "train"),
         pool=Mixed((Archived("cifar100", "train", 5_000), Archived("svhn", "train"))),
         judging=Judging(
-            common=(
-                Archived("cifar10", "train"),
-                Archived("cifar10", "test", 5_000),
-                Archived("cinic10_like", "train"),
-            ),
-            heldout=(Archived("cifar10", "test", 5_000, skip=5_000),),
-            natural={
-                "cifar100": (Archived("cifar100", "train"),),
-                # photographs that tuned no threshold and taught no classifier
-                "tinyimagenet": (Archived("tinyimagenet", "train", 20_000, without="in_cinic10_like"),),
-                "svhn": (Archived("svhn", "train"),),
-            },
+            common=CIFAR10_COMMON,
+            heldout=CIFAR10_HELDOUT,
+            natural=CIFAR10_NATURAL,
             inside=Archived("cifar10", "train", 20_000),
-            outside=Archived("tinyimagenet", "train", 20_000, skip=20_000, without="in_cinic10_like"),
+            outside=CIFAR10_OUTSIDE,
             classifier_training=Training(epochs=8, batch=64, lr=0.05, schedule="linear"),
             vqvae_updates=1_500,
             vqvae_batch=64,
@@ -380,20 +385,11 @@ def paper() -> World:
         query_set=Archived("cifar10", "train"),
         pool=Archived("tinyimagenet", "train"),
         judging=Judging(
-            common=(
-                Archived("cifar10", "train"),
-                Archived("cifar10", "test", 5_000),
-                Archived("cinic10_like", "train"),
-            ),
-            heldout=(Archived("cifar10", "test", 5_000, skip=5_000),),
-            natural={
-                "cifar100": (Archived("cifar100", "train"),),
-                "tinyimagenet": (Archived("tinyimagenet", "train", 20_000, without="in_cinic10_like"),),
-                "svhn": (Archived("svhn", "train"),),
-                "imagenet1k": (Archived("imagenet1k", "train"),),
-            },
+            common=CIFAR10_COMMON,
+            heldout=CIFAR10_HELDOUT,
+            natural={**CIFAR10_NATURAL, "imagenet1k": (Archived("imagenet1k", "train"),)},
             inside=Archived("cifar10", "train"),
-            outside=Archived("tinyimagenet", "train", 20_000, skip=20_000, without="in_cinic10_like"),
+            outside=CIFAR10_OUTSIDE,
             classifier_training=Training(epochs=100),
             own_sets=2,
         ),

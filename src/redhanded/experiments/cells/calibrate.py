@@ -78,7 +78,7 @@ class Calibrate(Keyed):
             "loss": self.encoder.config.loss,
             "count": self.count,
             "flags_to_ban": self.flags_to_ban,
-            "stream": "+".join(f"{part.name}/{split_of(part)}" for part in self.stream),
+            "stream": stream_name(self.stream),
             "target": self.fpr,
             "seed": self.seed,
             "encoder_key": self.encoder.key,
@@ -153,6 +153,11 @@ def embed_stream(encoder: Encoder, stream: tuple[Data, ...], seed: int, progress
         parts.append(encoder(as_floats(images[at : at + 1024])))
         progress(min(at + 1024, len(images)), len(images))
     return np.concatenate(parts)
+
+
+def stream_name(stream: tuple[Data, ...]) -> str:
+    """Name the sets of a stream and their splits."""
+    return "+".join(f"{part.name}/{split_of(part)}" for part in stream)
 
 
 def split_of(data: Data) -> str:

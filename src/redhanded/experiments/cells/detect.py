@@ -18,9 +18,9 @@ from redhanded.detectors.calibrate import Replay, rates
 from redhanded.detectors.likelihood import auroc
 from redhanded.experiments.ancestry import ancestry_ceiling
 from redhanded.experiments.cells.base import Keyed
-from redhanded.experiments.cells.calibrate import Calibrate, benign_stream
+from redhanded.experiments.cells.calibrate import Calibrate, benign_stream, stream_name
 from redhanded.experiments.cells.extract import Extract
-from redhanded.experiments.cells.tune import Tune, stream_name
+from redhanded.experiments.cells.tune import Tune
 from redhanded.experiments.characterise import feature_diversity
 from redhanded.experiments.context import Cell, Context
 from redhanded.experiments.datasets import Data, as_floats

@@ -14,7 +14,7 @@ from redhanded.detectors.distinct import RADIUS, deduplicate
 from redhanded.detectors.encoder import OnnxEncoder
 from redhanded.detectors.tuning import calibrate
 from redhanded.experiments.cells.base import Keyed
-from redhanded.experiments.cells.calibrate import benign_stream, split_of
+from redhanded.experiments.cells.calibrate import benign_stream, stream_name
 from redhanded.experiments.cells.judges import Judge
 from redhanded.experiments.context import Cell, Context
 from redhanded.experiments.datasets import Data, as_floats
@@ -199,8 +199,3 @@ class Tune(Keyed):
     def outputs(self, images: ImageArray, context: Context) -> OutputArray | None:
         """Return the victim's answers, if the detector judges by them."""
         return self.judge.outputs(images, context)
-
-
-def stream_name(stream: tuple[Data, ...]) -> str:
-    """Name the sets of a stream and their splits."""
-    return "+".join(f"{part.name}/{split_of(part)}" for part in stream)
