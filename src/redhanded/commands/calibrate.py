@@ -32,14 +32,14 @@ from redhanded.detectors.tuning import StatisticCalibration
 from redhanded.detectors.tuning import calibrate as tuned_on
 from redhanded.errors import RedhandedError
 from redhanded.experiments.cells.judges import Judge
+from redhanded.experiments.cells.tune import CHUNK, one_pass
 from redhanded.experiments.comparison import DETECTORS
-from redhanded.experiments.context import Context
 from redhanded.experiments.datasets import as_floats
 from redhanded.experiments.run import run_cells
 from redhanded.experiments.world import World
 from redhanded.lab.data import load
 from redhanded.lab.imagefolder import read_images
-from redhanded.types import FeatureArray, ImageArray, OutputArray
+from redhanded.types import ImageArray
 
 COUNTS: dict[str, Count] = {"queries": "queries", "pairs": "pairs"}
 
@@ -106,7 +106,9 @@ def calibrate(
     if isinstance(untuned, SimilarityDetector):
         untuned = replace(untuned, count=rule)
     stream = stream[np.random.default_rng([seed, len(stream)]).permutation(len(stream))]
-    features, outputs = _embed(untuned, judge, stream, context)
+    with context.reporter("embedding") as progress:
+        chunks = (stream[at : at + CHUNK] for at in range(0, len(stream), CHUNK))
+        features, outputs = one_pass(untuned, judge, chunks, len(stream), context, progress)
     tuned, calibration = tuned_on(untuned, features, outputs, fpr=fpr)
     provenance = {"stream": name, "seed": seed, "redhanded": redhanded.__version__}
     save_bundle(out, tuned, calibration, provenance)
@@ -127,21 +129,6 @@ def _stream(world: World, images: Path | None, data: str | None) -> tuple[ImageA
         return as_floats(load(name, split or "train").images), data
     parts = [as_floats(part.load().images) for part in world.tuning]
     return np.concatenate(parts), "+".join(part.name for part in world.tuning)
-
-
-def _embed(
-    detector: Any, judge: Judge, stream: ImageArray, context: Context
-) -> tuple[FeatureArray, OutputArray | None]:
-    """Pass over the stream once; return features, and the victim's answers for a detector that wants them."""
-    parts, answers = [], []
-    with context.reporter("embedding") as progress:
-        for at in range(0, len(stream), 1024):
-            part = stream[at : at + 1024]
-            parts.append(detector.features(part))
-            answered = judge.outputs(part, context) if detector.needs_outputs else None
-            answers += [] if answered is None else [answered]
-            progress(min(at + 1024, len(stream)), len(stream))
-    return np.concatenate(parts), np.concatenate(answers) if answers else None
 
 
 def _table(name: str, found: Calibration | StatisticCalibration) -> Table:

@@ -2,6 +2,7 @@
 
 import json
 import time
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass, fields, replace
 from typing import Any, ClassVar
 
@@ -19,7 +20,8 @@ from redhanded.experiments.cells.judges import Judge
 from redhanded.experiments.context import Cell, Context
 from redhanded.experiments.datasets import Data, as_floats
 from redhanded.experiments.store import Record
-from redhanded.types import ImageArray, OutputArray, UInt8
+from redhanded.lab.training import Progress
+from redhanded.types import FeatureArray, ImageArray, OutputArray, UInt8
 
 CHUNK = 1024
 """Images embedded at once."""
@@ -141,16 +143,9 @@ class Tune(Keyed):
         images = self.distinct.load(context)
         untuned = self.judge.make(context)
         began = time.perf_counter()
-        parts, answers = [], []
         with context.reporter(f"{self.label}: embedding") as progress:
-            for at in range(0, len(images), CHUNK):
-                floats = as_floats(images[at : at + CHUNK])
-                parts.append(untuned.features(floats))
-                if untuned.needs_outputs:
-                    answers.append(self.outputs(floats, context))
-                progress(min(at + CHUNK, len(images)), len(images))
-        features = np.concatenate(parts)
-        outputs = np.concatenate([part for part in answers if part is not None]) if answers else None
+            chunks = (as_floats(images[at : at + CHUNK]) for at in range(0, len(images), CHUNK))
+            features, outputs = one_pass(untuned, self.judge, chunks, len(images), context, progress)
         embedded = time.perf_counter()
         sets = self.judge.own_sets
         own = features if sets is None else features[: self.distinct.leading(sets, context)]
@@ -199,3 +194,23 @@ class Tune(Keyed):
     def outputs(self, images: ImageArray, context: Context) -> OutputArray | None:
         """Return the victim's answers, if the detector judges by them."""
         return self.judge.outputs(images, context)
+
+
+def one_pass(
+    detector: Detector[Any],
+    judge: Judge,
+    chunks: Iterable[ImageArray],
+    length: int,
+    context: Context,
+    progress: Progress,
+) -> tuple[FeatureArray, OutputArray | None]:
+    """Pass over a stream once; return features, and the victim's answers for a detector that wants them."""
+    parts, answers = [], []
+    done = 0
+    for chunk in chunks:
+        parts.append(detector.features(chunk))
+        answered = judge.outputs(chunk, context) if detector.needs_outputs else None
+        answers += [] if answered is None else [answered]
+        done += len(chunk)
+        progress(done, length)
+    return np.concatenate(parts), np.concatenate(answers) if answers else None
