@@ -15,6 +15,7 @@ from redhanded.experiments.cells import (
     TrainVictim,
 )
 from redhanded.experiments.datasets import Archived, Composed, Data, Mixed
+from redhanded.experiments.query_sets import CIFAR10_QUERY_SETS, DEMO_QUERY_SETS, QuerySet
 from redhanded.lab.adaptive import Blinding
 from redhanded.lab.attacks import ActiveThief, Dfme, KnockoffNets, LinfPgd, Tramer
 from redhanded.lab.attacks.selection import Dfal
@@ -79,6 +80,10 @@ class World:
     """Other benign streams, by name; the paper also sends what tuned δ."""
     query_set: Data
     """Where the thief's seeds come from by default."""
+    query_sets: Mapping[str, QuerySet]
+    """All that they may come from, by the names of the tables' rows; the default one first."""
+    close_set: str
+    """The other set of `query_sets` that is most like the victim's."""
     pool: Data
     """Natural images that active-learning attacks choose from."""
     judging: Judging
@@ -97,6 +102,10 @@ class World:
     """The public set that `public` weights are trained on."""
     public_training: Training = Training(epochs=30, crop_flip=True, lr=0.05, schedule="linear")
     seeds: tuple[int, ...] = (0, 1, 2)
+    adaptive_seeds: tuple[int, ...] = (0, 1, 2)
+    """Of the adaptations that are measured with every seed."""
+    adaptive_data_free: int = 20_000
+    """Queries of an adaptive data-free attack."""
     blinder_training: Training = Blinding().training
     classes: int = 10
     """Of the victim."""
@@ -128,9 +137,9 @@ class World:
         """The held-out honest stream before that detector."""
         return Honest(self.calibrate(loss), self.honest)
 
-    def random_sampling(self, n_seed: int, seed: int = 0) -> Extract:
+    def random_sampling(self, n_seed: int, seed: int = 0, query_set: Data | None = None) -> Extract:
         """The baseline of Tables I and II: as many random queries as an attack has seeds."""
-        return self.extract("random", n_seed, seed, budget=n_seed)
+        return self.extract("random", n_seed, seed, budget=n_seed, query_set=query_set)
 
     def extract(
         self,
@@ -140,23 +149,33 @@ class World:
         *,
         budget: int | None = None,
         fidelity: Fidelity = "corrected",
+        query_set: Data | None = None,
     ) -> Extract:
-        """Steal the victim by an attack of `ATTACKS`; see `balanced_seeds` for how seeds are drawn."""
+        """Steal the victim by an attack of `ATTACKS`; see `balanced_seeds` for how seeds are drawn.
+
+        A query set other than the victim's own has no classes of the victim: its seeds are drawn from all.
+        """
         attack = ATTACKS[name](self.scale, self.default_budget(name) if budget is None else budget, fidelity)
         n_seed = n_seed if attack.starts_from == "seeds" else 0
         dense = name.startswith("tramer")
+        own = query_set is None or query_set == self.query_set
+        seeds_from = self.query_set if query_set is None else query_set
         return Extract(
             self.train_dense_victim() if dense else self.train_victim(),
             attack,
             name,
-            self.pool if attack.starts_from == "pool" else self.query_set,
+            self.pool if attack.starts_from == "pool" else seeds_from,
             n_seed,
             self.dense if dense else self.surrogate,
             seed,
-            balanced=balanced_seeds(self.query_set, n_seed, fidelity),
+            balanced=own and balanced_seeds(self.query_set, n_seed, fidelity),
             fidelity=fidelity,
             initial=None if dense else self.initial,
         )
+
+    def data_free(self) -> Extract:
+        """Data-free extraction with the world's own budget."""
+        return self.extract("dfme", 0, self.seeds[0])
 
     def default_budget(self, name: str) -> int:
         """Return the queries an attack may send unless told otherwise: what its template says, if it has one.
@@ -265,6 +284,8 @@ def demo() -> World:
             name: (Composed(name, "test", 10_000),) for name in ("other-digits", "grey-digits", "photos")
         },
         query_set=Composed("digits", "thief", 5_000),
+        query_sets=DEMO_QUERY_SETS,
+        close_set="grey-digits",
         pool=Mixed((Composed("digits", "thief", 2_500), Composed("photos", "thief", 2_500))),
         judging=Judging(
             common=(Composed("digits", "honest", 20_000),),
@@ -288,6 +309,8 @@ def demo() -> World:
         substitute=SUBSTITUTE,
         blinder_training=replace(Blinding().training, epochs=10),
         public=Composed("other-digits", "thief", 5_000),
+        adaptive_seeds=(0,),
+        adaptive_data_free=6_000,
         budget=2_400,
         n_seed_small=100,
         n_seed_large=400,
@@ -322,6 +345,8 @@ def small() -> World:
             "tinyimagenet": (Archived("tinyimagenet", "train"),),
         },
         query_set=Archived("cifar10", "train"),
+        query_sets=CIFAR10_QUERY_SETS,
+        close_set="CINIC10",
         pool=Mixed((Archived("cifar100", "train", 5_000), Archived("svhn", "train"))),
         judging=Judging(
             common=CIFAR10_COMMON,
@@ -383,6 +408,8 @@ def paper() -> World:
             "imagenet1k": (Archived("imagenet1k", "train"),),
         },
         query_set=Archived("cifar10", "train"),
+        query_sets=CIFAR10_QUERY_SETS,
+        close_set="CINIC10",
         pool=Archived("tinyimagenet", "train"),
         judging=Judging(
             common=CIFAR10_COMMON,
@@ -396,6 +423,7 @@ def paper() -> World:
         thief=Archived("cifar10", "train", 5_000, skip=25_000),
         substitute=Contrastive(),
         public=Archived("tinyimagenet", "train"),
+        adaptive_data_free=20_000_000,
         budget=50_000,
         n_seed_small=500,
         n_seed_large=5_000,

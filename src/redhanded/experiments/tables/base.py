@@ -1,0 +1,114 @@
+"""What a table is: places, the cells that fill them, and what the paper prints there."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from statistics import mean
+from typing import Literal
+
+from redhanded.experiments.context import Cell
+from redhanded.experiments.store import Record
+
+Metric = Literal["accuracy", "accuracy_after", "bans", "accounts_used", "fpr", "l1_mean"]
+Look = Callable[[Cell], Record | None]
+"""Finds a cell's record, if it has been measured."""
+
+ACCURACY, ACCOUNTS, FPR = "Ex. Acc.", "# Accounts", "FPR"
+"""Columns as the paper heads them."""
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One number of a table: the cells that measure it (one a seed), and the published figure."""
+
+    row: str
+    column: str
+    cells: tuple[Cell, ...]
+    metric: Metric
+    published: float | None = None
+    """None where the paper prints none."""
+    after: int = 0
+    """Queries after which the clone is examined, for `accuracy_after`."""
+    note: str = ""
+    """What was really measured, where the row's name does not say it; why there are no cells."""
+
+    @property
+    def available(self) -> bool:
+        """Whether there is anything to measure it with."""
+        return bool(self.cells)
+
+    def values(self, look: Look) -> list[float]:
+        """Return what was measured, one figure a seed."""
+        return [self._value(record) for record in map(look, self.cells) if record is not None]
+
+    def floors(self, look: Look) -> list[float]:
+        """Return the benign floor beside each figure that counts accounts."""
+        if self.metric not in {"bans", "accounts_used"}:
+            return []
+        return [float(record["benign_floor"]) for record in map(look, self.cells) if record is not None]
+
+    def _value(self, record: Record) -> float:
+        if self.metric != "accuracy_after":
+            return float(record[self.metric])
+        # scored at the end of rounds: the last round that had ended by then, or the first
+        scores = zip(record["round_queries"], record["round_accuracy"], strict=True)
+        (_, first), *later = scores
+        reached = [accuracy for queries, accuracy in later if queries <= self.after]
+        return float(reached[-1] if reached else first)
+
+    def shown(self, value: float) -> str:
+        """Write a figure as the table does."""
+        match self.metric:
+            case "bans" | "accounts_used":
+                return f"{round(value, 1):,g}"
+            case "fpr":
+                return f"{value:.3%}"
+            case "l1_mean":
+                return f"{value:.3f}"
+            case _:
+                return f"{value:.1%}"
+
+    def spread(self, look: Look) -> str:
+        """Write the mean over seeds, and the smallest and largest; or why there is none."""
+        values = self.values(look)
+        if not values:
+            return "not measured" if self.available else "not available"
+        shown = self.shown(mean(values))
+        return (
+            shown if len(values) == 1 else f"{shown} ({self.shown(min(values))} to {self.shown(max(values))})"
+        )
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table of the paper, or one in its manner."""
+
+    name: str
+    title: str
+    entries: tuple[Entry, ...]
+    note: str = ""
+    """What to know before comparing it with the paper's."""
+
+    @property
+    def cells(self) -> tuple[Cell, ...]:
+        """All cells, each once, first seeds first: one whole table before its spread."""
+        deepest = max(len(entry.cells) for entry in self.entries)
+        ordered = [
+            entry.cells[place]
+            for place in range(deepest)
+            for entry in self.entries
+            if place < len(entry.cells)
+        ]
+        return tuple(dict.fromkeys(ordered))
+
+    @property
+    def heading(self) -> str:
+        """The paper's number, if it has one, and the title."""
+        roman = set(self.name) <= set("ivx")
+        return f"Table {self.name.upper()}: {self.title}" if roman else self.title
+
+    def find(self, row: str, column: str) -> Entry:
+        """Return an entry; raises `KeyError` if there is none."""
+        for entry in self.entries:
+            if (entry.row, entry.column) == (row, column):
+                return entry
+        raise KeyError(f"{self.name}: {row!r}, {column!r}")

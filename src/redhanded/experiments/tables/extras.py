@@ -1,0 +1,78 @@
+"""Two tables in the manner of the paper's: every attack, and output defences (§V-B, §V-C)."""
+
+from dataclasses import replace
+from typing import Literal
+
+from redhanded.experiments.attacks import ATTACKS as NAMES
+from redhanded.experiments.cells.defences import (
+    Defence,
+    Ensemble,
+    LabelOnly,
+    Misinformation,
+    Poisoning,
+    Rounding,
+    Sigmoid,
+    TrainDefender,
+    Truncation,
+    Undefended,
+)
+from redhanded.experiments.cells.utility import Utility
+from redhanded.experiments.tables.base import ACCOUNTS, ACCURACY, Entry, Table
+from redhanded.experiments.tables.detection import detection
+from redhanded.experiments.world import World
+
+
+def table_attacks(world: World) -> Table:
+    """Every attack, at its own budget, beside random sampling from seeds and from the pool.
+
+    The price is what the similarity detector asks for the same queries.
+    """
+    entries = []
+    for name in NAMES:
+        cells = tuple(detection(world, name, seed) for seed in world.seeds)
+        row = f"{name} ({cells[0].extraction.attack.budget:,})"
+        entries.append(Entry(row, ACCURACY, cells, "accuracy"))
+        entries.append(Entry(row, ACCOUNTS, cells, "bans"))
+    return Table("attacks", "Every attack (queries)", tuple(entries))
+
+
+def output_defences(world: World) -> tuple[Defence, ...]:
+    """The output defences that the paper names (§V-B, §V-C), and none."""
+    kinds: tuple[Literal["misinformation", "ensemble"], ...] = ("misinformation", "ensemble")
+    misinformation, ensemble = (
+        TrainDefender(
+            world.train_victim(),
+            world.judging.outside,
+            world.surrogate,
+            world.judging.defender_training,
+            kind,
+        )
+        for kind in kinds
+    )
+    return (
+        Undefended(),
+        LabelOnly(),
+        Rounding(),
+        Truncation(),
+        Sigmoid(),
+        Poisoning(world.surrogate, world.classes),
+        Poisoning(world.surrogate, world.classes, "argmax"),
+        Misinformation(misinformation),
+        Ensemble(ensemble),
+    )
+
+
+def table_defences(world: World) -> Table:
+    """What each output defence costs honest users, and leaves a thief with probabilities or labels."""
+    entries = []
+    for defence in output_defences(world):
+        price = (Utility(world.train_victim(), defence),)
+        entries.append(Entry(defence.title, "Served acc.", price, "accuracy"))
+        entries.append(Entry(defence.title, "L1 change", price, "l1_mean"))
+        for soft, column in ((True, f"{ACCURACY}, soft"), (False, f"{ACCURACY}, hard")):
+            stolen = tuple(
+                replace(world.extract("jba-pgd", world.n_seed_large, seed), defence=defence, soft=soft)
+                for seed in world.seeds
+            )
+            entries.append(Entry(defence.title, column, stolen, "accuracy"))
+    return Table("defences", "Output defences against JBA-PGD", tuple(entries))
