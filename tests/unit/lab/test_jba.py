@@ -26,7 +26,7 @@ from redhanded.lab.attacks.jba import FINAL_TRAINING, ROUND_TRAINING, Plan, top_
 from redhanded.lab.attacks.perturb import Aim, Crafted
 from redhanded.lab.models import CIFAR10_STD, ConvNet, build
 from redhanded.lab.training import Training
-from redhanded.lab.types import Round, as_is
+from redhanded.lab.types import Adaptation, Adapted, Images, Round, as_is
 
 CLASSES = 5
 BRIEF = Training(epochs=1, batch=64, lr=0.05)
@@ -84,13 +84,14 @@ def test_reservoir_draws_without_replacement_and_anew(generator: torch.Generator
     assert torch.equal(attack._sources(30, 5_000, 0, generator), torch.arange(30))
 
 
-def run(attack: Jba, seeds: int, seed: int = 0) -> list[Round]:
+def run(attack: Jba, seeds: int, seed: int = 0, adapt: Adaptation = as_is) -> list[Round]:
     generator = torch.Generator().manual_seed(seed)
     projection = torch.randn(3 * 8 * 8, CLASSES, generator=torch.Generator().manual_seed(9))
     return list(
         attack.run(
             lambda images: torch.eye(CLASSES)[((images - 0.5).flatten(1) @ projection).argmax(1)],
             torch.rand(seeds, 3, 8, 8, generator=generator),
+            adapt=adapt,
             new_surrogate=lambda: build(ConvNet(((4,), (6,))), CLASSES, generator),
             generator=generator,
         )
@@ -196,6 +197,28 @@ def test_further_sources_make_up_for_what_could_not_be_crafted() -> None:
     assert sent[-1] > 20  # with the fitting sources alone it would go on by ever smaller steps
     for part in rounds[1:]:
         assert part.parents.tolist() == sorted(part.parents.tolist())
+
+
+def test_further_sources_make_up_for_what_was_dropped() -> None:
+    """A thief who filters spends its budget in a few rounds; without a filter nothing changes."""
+
+    def one_in_four(images: Images, kind: str) -> Adapted:
+        keep = torch.ones(len(images), dtype=torch.bool)
+        if kind == "augmented":
+            keep = torch.arange(len(images)) % 4 == 0
+        return Adapted(keep, images[keep])
+
+    attack = jba_pgd(100, round_training=BRIEF, final_training=BRIEF)
+    plain, filtered = run(attack, 40), run(attack, 40, adapt=one_in_four)
+    assert [len(part.sent) for part in plain] == [40, 60]
+    # 60 crafted of the first 20 sources leave 15, 45 of the next 20 leave 12 (a part is cut to what is left)
+    assert len(filtered[1].sent) == 15 + 12
+    assert sum(len(part.sent) for part in filtered) == 100
+    for part in filtered:
+        assert len(part.sent) == len(part.labels) == len(part.parents) == len(part.targets)
+    first = filtered[1]
+    assert (first.parents < 40).all()
+    assert len(set(zip(first.parents.tolist(), first.targets.tolist(), strict=True))) == len(first.sent)
 
 
 def test_what_fails_is_counted_and_sent_only_if_its_maker_says_so() -> None:

@@ -1,5 +1,6 @@
 """The transfer set: what was crafted, what the oracle answered, and where each query came from."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -22,6 +23,19 @@ class Exchange:
     kind: Kind
     failures: int = 0
     """Queries that could not be crafted as aimed."""
+
+    @classmethod
+    def joined(cls, parts: Sequence["Exchange"]) -> "Exchange":
+        """Return what was exchanged one after the other, of one kind, as one."""
+        return cls(
+            torch.cat([part.crafted for part in parts]),
+            torch.cat([part.sent for part in parts]),
+            torch.cat([part.labels for part in parts]),
+            torch.cat([part.parents for part in parts]),
+            torch.cat([part.targets for part in parts]),
+            parts[0].kind,
+            sum(part.failures for part in parts),
+        )
 
     def round(self, surrogate: nn.Module) -> Round:
         """Add the surrogate that was trained on everything up to here."""

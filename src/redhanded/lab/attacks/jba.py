@@ -66,7 +66,8 @@ class Jba:
 
     Sources are the whole transfer set, or `reservoir` random rows of it (κ) from round `reservoir_from` on.
     Where the budget cannot take all their variants, `truncation` keeps the first sources, seeds first (the
-    reference), or random ones; sources of which nothing could be crafted make room for the next.
+    reference), or random ones; sources of which nothing could be crafted, or whose variants the adaptation
+    dropped, make room for the next.
 
     Papernot's augmentation turns its step around every `flip_every` rounds and trains on with the same
     surrogate (`warm`).
@@ -181,19 +182,32 @@ class Jba:
     def _augment(
         self, transfer: Transfer, surrogate: nn.Module, number: int, generator: torch.Generator
     ) -> Exchange:
-        """Craft and send one round's queries: until the budget is filled, or no source is left."""
-        parts: list[tuple[Images, Int[Tensor, " k"], Int[Tensor, " k"]]] = []
-        ready = failures = 0
+        """Craft and send one round's queries: until the budget is filled, or no source is left.
+
+        What the adaptation drops makes room as well: a thief who filters has its budget still.
+        """
+        waiting: list[tuple[Images, Int[Tensor, " k"], Int[Tensor, " k"]]] = []
+        exchanged: list[Exchange] = []
+        failures = 0
+
+        def send() -> None:
+            columns = (torch.cat(column)[: transfer.left] for column in zip(*waiting, strict=True))
+            images, parents, targets = columns
+            exchanged.append(transfer.send(images, parents, targets, "augmented"))
+            waiting.clear()
+
         for plan in self._plans(transfer, surrogate, number, generator):
             crafted = self._craft(surrogate, transfer, plan, number, generator)
             keep = crafted.keep.cpu()
-            parts.append((crafted.images[crafted.keep], plan.parents[keep], plan.targets[keep]))
+            waiting.append((crafted.images[crafted.keep], plan.parents[keep], plan.targets[keep]))
             failures += int(crafted.failed.sum())
-            ready += len(parts[-1][0])
-            if ready >= transfer.left:
-                break
-        images, parents, targets = (torch.cat(column)[: transfer.left] for column in zip(*parts, strict=True))
-        return replace(transfer.send(images, parents, targets, "augmented"), failures=failures)
+            if sum(len(images) for images, _, _ in waiting) >= transfer.left:
+                send()
+                if transfer.left == 0:
+                    break
+        if waiting:
+            send()
+        return replace(Exchange.joined(exchanged), failures=failures)
 
     def _craft(
         self, surrogate: nn.Module, transfer: Transfer, plan: Plan, number: int, generator: torch.Generator
