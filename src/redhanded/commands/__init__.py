@@ -2,7 +2,19 @@
 
 import typer
 
-from redhanded.commands import attack, calibrate, compare, data, demo, evade, figures, replay, run
+from redhanded.commands import (
+    attack,
+    calibrate,
+    claims,
+    compare,
+    data,
+    demo,
+    evade,
+    figures,
+    replay,
+    report,
+    run,
+)
 
 
 def register(app: typer.Typer) -> None:
@@ -15,4 +27,6 @@ def register(app: typer.Typer) -> None:
     app.command()(compare.compare)
     app.command()(evade.evade)
     app.command()(figures.figures)
+    app.command()(claims.claims)
+    app.command()(report.report)
     app.add_typer(data.app, name="data")

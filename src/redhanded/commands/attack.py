@@ -36,6 +36,7 @@ from redhanded.errors import RedhandedError
 from redhanded.experiments.attacks import ATTACKS
 from redhanded.experiments.cells.extract import surrogates
 from redhanded.experiments.characterise import Characteriser
+from redhanded.experiments.querylog import LogWriter
 from redhanded.experiments.steal import Loot, steal
 from redhanded.guard import Guard
 from redhanded.lab.recorded import Recorded
@@ -129,7 +130,7 @@ def attack(
     weights = None if cell.initial is None else cell.initial.load(context)
     watch = Characteriser(target.victim, budget)
     try:
-        with context.reporter(f"{name}: queries") as progress:
+        with context.reporter(f"{name}: queries") as progress, LogWriter(folder / "log") as log:
             loot = steal(
                 cell.attack,
                 client or asked,
@@ -139,6 +140,7 @@ def attack(
                 score=target.score,
                 progress=progress,
                 watch=watch,
+                log=log,
                 **target.further,
             )
     finally:
@@ -192,7 +194,6 @@ def _record(name: str, loot: Loot, client: SybilClient | None, target: Target) -
 
 
 def _keep(folder: Path, loot: Loot, record: dict[str, Any]) -> None:
-    loot.log.save(folder / "log")
     save_file(
         {k: v.cpu().contiguous() for k, v in loot.clone.state_dict().items()}, folder / "clone.safetensors"
     )

@@ -6,7 +6,6 @@ from typing import Annotated, Any
 import typer
 from rich import box
 from rich.table import Table
-from safetensors.numpy import load_file
 
 from redhanded.commands.options import (
     ARTEFACTS,
@@ -22,17 +21,15 @@ from redhanded.commands.options import (
     stdout,
     world_named,
 )
-from redhanded.detectors import LikelihoodDetector
 from redhanded.detectors.calibrate import FPR, allowed_flags
 from redhanded.errors import RedhandedError
 from redhanded.experiments.cells import Detect
-from redhanded.experiments.cells.detect import VERDICTS
 from redhanded.experiments.comparison import DETECTORS, HONEST, Comparison, Place
 from redhanded.experiments.context import Context
-from redhanded.experiments.likelihood_figures import likelihood_curves
+from redhanded.experiments.likelihood_figures import judged, likelihood_curves
+from redhanded.experiments.picture import save
 from redhanded.experiments.run import run_cells
 from redhanded.experiments.store import Record
-from redhanded.experiments.style import save_png, save_svg
 
 COLUMNS = ("flags", "flag rate", "bans", "benign floor", "FPR", "share of ceiling", "AUROC", "µs a query")
 
@@ -118,9 +115,7 @@ def _draw(comparison: Comparison, context: Context, folder: Path) -> list[Path]:
         raise RedhandedError(
             "pictures: the VAE's verdicts on the honest stream are not here; compare `vae` on `honest` first"
         )
-    detector = found[HONEST].calibration.load(context)
-    assert isinstance(detector, LikelihoodDetector)
-    likelihood = {name: load_file(context.artefact(c) / VERDICTS)["statistic"] for name, c in found.items()}
+    detector, likelihood = judged(found, context)
     thieves = {name for name, cell in found.items() if isinstance(cell, Detect)}
     natural = {name: rows for name, rows in likelihood.items() if name not in thieves}
     stolen = {name: rows for name, rows in likelihood.items() if name in thieves | {HONEST}}
@@ -137,9 +132,7 @@ def _draw(comparison: Comparison, context: Context, folder: Path) -> list[Path]:
     }
     paths = []
     for name, figure in drawn.items():
-        paths.append(folder / f"{name}-{comparison.world.name}.png")
-        save_png(figure, paths[-1])
-        save_svg(figure, paths[-1].with_suffix(".svg"))
+        paths.append(save(figure, folder / f"{name}-{comparison.world.name}"))
     return paths
 
 

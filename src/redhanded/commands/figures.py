@@ -1,6 +1,5 @@
 """`redhanded figures`."""
 
-import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any
@@ -10,13 +9,14 @@ from matplotlib.figure import Figure
 
 from redhanded.commands.options import stderr
 from redhanded.errors import RedhandedError
+from redhanded.experiments.picture import save
 from redhanded.experiments.query_figures import (
     confidence_histograms,
     confidence_over_queries,
     crossed_samples,
     traits_by_attack,
 )
-from redhanded.experiments.style import save_png, save_svg
+from redhanded.experiments.records import read_records
 
 OF_THE_PAPER = ("jb-top3", "jba-pgd", "jba-cw", "jba-bs")
 """The attacks that its figures show; others are drawn apart, so that lines stay few."""
@@ -32,7 +32,7 @@ def figures(
     confidence on surrogate and victim, a set for each world and number of seeds; and one that sums up each
     world's attacks: targets reached, distortion, overfitting, diversity of features.
     """
-    read = list(_read(records))
+    read = list(read_records(records))
     found = [record for record in read if record.get("kind") == "extraction"]
     if not found:
         raise RedhandedError(
@@ -40,19 +40,8 @@ def figures(
         )
     detections = [record for record in read if record.get("kind") == "detection"]
     for name, figure in _drawn(found, detections):
-        save_png(figure, out / f"{name}.png")
-        save_svg(figure, out / f"{name}.svg")
+        save(figure, out / name)
         stderr().print(f"Drew {out / name}.png and .svg", highlight=False, markup=False)
-
-
-def _read(folder: Path) -> Iterator[dict[str, Any]]:
-    for path in sorted(folder.glob("*.json")):
-        try:
-            record = json.loads(path.read_text(encoding="utf-8"))
-        except ValueError as error:
-            raise RedhandedError(f"records: {path} is not JSON ({error}); delete it") from error
-        if isinstance(record, dict):
-            yield record
 
 
 def _drawn(records: list[dict[str, Any]], detections: list[dict[str, Any]]) -> Iterator[tuple[str, Figure]]:

@@ -22,6 +22,8 @@ from rich.table import Table
 
 from redhanded.errors import RedhandedError
 from redhanded.experiments.context import Cell, Context
+from redhanded.experiments.engines import Lost, cluster, local
+from redhanded.experiments.run import Engine
 from redhanded.experiments.store import Store
 from redhanded.experiments.world import WORLDS, World
 from redhanded.guard import Mode
@@ -39,6 +41,24 @@ Seed = Annotated[
     int, typer.Option("--seed", min=0, max=2**63 - 1, help="Seed of everything random, the order included.")
 ]
 DeviceName = Annotated[str, typer.Option("--device", help="cpu, cuda or cuda:N.")]
+EngineName = Annotated[
+    str,
+    typer.Option(
+        "--engine",
+        help="local: processes of this machine; ray: tasks on the cluster of $RAY_ADDRESS, or on one started "
+        "here. All machines of a cluster need redhanded with its lab extra, and share the folders of --out "
+        "and --artefacts.",
+    ),
+]
+Jobs = Annotated[
+    int | None,
+    typer.Option(
+        "--jobs",
+        min=1,
+        help="Cells measured at once; by default one a processor core, at most 8, or one on a GPU; on a "
+        "cluster of $RAY_ADDRESS as many as it has cores, or GPUs.",
+    ),
+]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON for machines instead of tables.")]
 Artefacts = Annotated[
     Path, typer.Option("--artefacts", help="Folder of trained models and query logs, shared by all runs.")
@@ -46,6 +66,7 @@ Artefacts = Annotated[
 MODES: Mapping[str, Mode] = {name: name for name in get_args(Mode)}
 ORDERS: Mapping[str, Order] = {name: name for name in get_args(Order)}
 FIDELITIES: Mapping[str, Fidelity] = {name: name for name in get_args(Fidelity)}
+ENGINES: Mapping[str, Callable[[int | None, torch.device, Lost], Engine]] = {"local": local, "ray": cluster}
 SILENCE = 60.0
 """Seconds without a word where no bar can be drawn."""
 ARTEFACTS = Path("runs/artefacts")
@@ -76,6 +97,30 @@ def device_named(name: str) -> torch.device:
             f"device: {name!r} cannot be used here ({str(error).splitlines()[0]}); use --device cpu"
         ) from error
     return device
+
+
+def engine_named(name: str, jobs: int | None, device: torch.device, console: Console) -> Engine:
+    """Return what measures cells; raises `RedhandedError` for an unknown name or if Ray is not installed."""
+
+    def lost(cell: Cell, how: str) -> None:
+        line = f"{cell.label}: its worker died ({how}); another one starts it again"
+        console.print(line, highlight=False, markup=False)
+
+    return chosen(ENGINES, name, "engine")(jobs, device, lost)
+
+
+def records_of(given: Path | None, world: str) -> Path:
+    """Return a folder of records to read: the one given, results/WORLD where it exists, else runs/WORLD.
+
+    Raises `RedhandedError` if there is none.
+    """
+    committed, own = Path("results") / world, Path("runs") / world
+    folder = given or (committed if committed.is_dir() else own)
+    if not folder.is_dir():
+        raise RedhandedError(
+            f"records: {folder} is no folder; measure with `redhanded run --world {world}`, or give --records"
+        )
+    return folder
 
 
 def context_of(records: Path, artefacts: Path, device: str, console: Console) -> Context:

@@ -9,11 +9,14 @@ from redhanded.commands.options import (
     ARTEFACTS,
     Artefacts,
     DeviceName,
+    EngineName,
+    Jobs,
     Json,
     WorldName,
     announce,
     chosen,
     context_of,
+    engine_named,
     say,
     stderr,
     stdout,
@@ -40,6 +43,8 @@ def run(
     out: Annotated[Path | None, typer.Option(help="Folder of the records; default runs/WORLD.")] = None,
     artefacts: Artefacts = ARTEFACTS,
     device: DeviceName = "cpu",
+    engine: EngineName = "local",
+    jobs: Jobs = None,
     as_json: Json = False,
 ) -> None:
     """Measure tables of the paper, resuming finished cells, and print them beside the published figures.
@@ -54,7 +59,13 @@ def run(
     show = stderr()
     context = context_of(out or Path("runs") / chosen_world.name, artefacts, device, show)
     cells = list(dict.fromkeys(cell for table in made for cell in table.cells))
-    outcome = run_cells(cells, context, time_limit=time_limit, started=announce(show))
+    outcome = run_cells(
+        cells,
+        context,
+        time_limit=time_limit,
+        started=announce(show),
+        engine=engine_named(engine, jobs, context.device, show),
+    )
     look = context.store.record
     data = [as_data(table, look) for table in made]
     say(stdout(), [for_terminal(table, chosen_world.name, look) for table in made], data, as_json=as_json)

@@ -1,6 +1,7 @@
 """The encoder that is deployed: an ONNX graph run by ONNX Runtime on the CPU."""
 
 import hashlib
+import os
 from functools import cached_property
 from typing import Any
 
@@ -29,8 +30,11 @@ class OnnxEncoder:
     def _session(self) -> Any:
         import onnxruntime
 
+        options = onnxruntime.SessionOptions()
+        # what numpy and PyTorch ask too: processes side by side should not each take every core
+        options.intra_op_num_threads = _threads(os.environ.get("OMP_NUM_THREADS", ""))
         try:
-            session = onnxruntime.InferenceSession(self.graph, providers=["CPUExecutionProvider"])
+            session = onnxruntime.InferenceSession(self.graph, options, providers=["CPUExecutionProvider"])
         except Exception as error:
             raise RedhandedError(
                 f"encoder: not a graph that ONNX Runtime can load ({str(error).splitlines()[0]})"
@@ -82,3 +86,9 @@ class OnnxEncoder:
         if not np.isfinite(features).all():
             raise RedhandedError("encoder: features are not finite; the graph's weights are damaged")
         return features.astype(np.float32, copy=False)
+
+
+def _threads(wanted: str) -> int:
+    """Return a number of threads, 0 for as many as there are cores; OpenMP takes a list for nested levels."""
+    first = wanted.split(",", maxsplit=1)[0].strip()
+    return int(first) if first.isdigit() else 0

@@ -3,6 +3,7 @@
 Everything is measured on rounds as they pass, with the surrogate that crafted them; none of it costs a query.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -138,6 +139,20 @@ class Characteriser:
     def _note(self, **values: Any) -> None:
         for name, value in ({"queries": self._sent} | values).items():
             self._rounds.setdefault(f"traits_{name}", []).append(value)
+
+    def dump(self) -> dict[str, Any]:
+        """Return what a data-free attack's rounds were like so far, as JSON values."""
+        return {
+            "rounds": self._rounds,
+            "sent": self._sent,
+            "checkpoint": self._checkpoint,
+            "failures": self.failures,
+        }
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Go on from what `dump` returned; of other attacks it lacks the transfer set."""
+        self._rounds, self._sent = state["rounds"], state["sent"]
+        self._checkpoint, self.failures = state["checkpoint"], state["failures"]
 
     def traits(self) -> dict[str, Any]:
         """Return lists with an entry a round looked at, and what the whole transfer set tells.

@@ -1,8 +1,11 @@
 """A query stream that outlives its run: what was sent, what was answered, and where each query came from."""
 
 from collections.abc import Iterable
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
+from types import TracebackType
+from typing import BinaryIO
 
 import numpy as np
 import torch
@@ -67,3 +70,63 @@ class QueryLog:
         if len({len(array) for array in arrays.values()}) != 1:
             raise RedhandedError(f"log: the files of {directory} differ in length; run the attack again")
         return cls(**arrays)
+
+
+class LogWriter:
+    """Writes a log as its rounds come: the files are those of `QueryLog.save`, and no round is remembered.
+
+    A context manager. Left without an error, the log is whole and replaces what was in the directory; until
+    then, and after an error, it lies in `.partial` files that no reader takes for a log.
+    """
+
+    def __init__(self, directory: Path) -> None:
+        """Write to `directory`, which is made if need be."""
+        directory.mkdir(parents=True, exist_ok=True)
+        self.directory = directory
+        self._files: dict[str, BinaryIO] = {}
+        self._like: QueryLog | None = None
+        """A round that tells the shapes and types: the first with queries, if there is one."""
+        self._queries = self._rounds = 0
+        self._open = ExitStack()
+
+    def __enter__(self) -> "LogWriter":  # noqa: PYI034 - the shape checker cannot read Self
+        """Open the files."""
+        for name in _FIELDS:
+            self._files[name] = self._open.enter_context(self._partial(name).open("wb"))
+        return self
+
+    def __call__(self, part: Round) -> None:
+        """Append a round."""
+        log = QueryLog.of([part])
+        log.rounds[:] = self._rounds
+        self._rounds += 1
+        if self._like is None or (len(log) and not self._queries):
+            self._like = log
+            self._write_headers(log)
+        self._queries += len(log)
+        for name, file in self._files.items() if len(log) else ():
+            file.write(np.ascontiguousarray(getattr(log, name)).data)
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Write the number of queries where it belongs, and put the files in place, `rounds.npy` last."""
+        with self._open:
+            if kind is None and self._like is not None:
+                self._write_headers(self._like)
+        if kind is None and self._like is not None:
+            (self.directory / f"{_FIELDS[-1]}.npy").unlink(missing_ok=True)  # the old log ends here
+            for name in _FIELDS:
+                self._partial(name).replace(self.directory / f"{name}.npy")
+
+    def _partial(self, name: str) -> Path:
+        return self.directory / f"{name}.npy.partial"
+
+    def _write_headers(self, like: QueryLog) -> None:
+        """Say what follows; NumPy's headers have room for any number of rows, so they stay as long."""
+        for name, file in self._files.items():
+            array = getattr(like, name)
+            header = np.lib.format.header_data_from_array_1_0(array)
+            header |= {"shape": (self._queries, *array.shape[1:]), "fortran_order": False}
+            file.seek(0)
+            np.lib.format.write_array_header_1_0(file, header)

@@ -32,13 +32,46 @@ class Outcome:
     left: tuple[Cell, ...]
 
 
+Started = Callable[[Cell, int, int], None]
+"""Told (cell, its place in the plan, cells in the plan)."""
+Engine = Callable[[Sequence[Cell], Context, float | None, Started], list[Cell]]
+"""Measures the cells of a plan until `stop` (`time.monotonic()`), tells which it starts, returns what it did.
+
+It raises what a cell raised, once nothing runs any more.
+"""
+
+
+def quiet(cell: Cell, place: int, of: int) -> None:
+    """Announce nothing."""
+
+
+def in_turn(order: Sequence[Cell], context: Context, stop: float | None, started: Started) -> list[Cell]:
+    """Measure one cell after the other, in this process."""
+    context.deadline = None if stop is None else stop - RESERVE
+    measured: list[Cell] = []
+    try:
+        with _alarm(stop):
+            for place, cell in enumerate(order):
+                if not fits(cell, context, stop):
+                    continue
+                if any(context.store.artefact(need) is None for need in cell.needs):
+                    continue  # its need was passed over
+                started(cell, place, len(order))
+                _measure(cell, context)
+                measured.append(cell)
+    except OutOfTimeError:
+        pass
+    return measured
+
+
 def run_cells(
     cells: Sequence[Cell],
     context: Context,
     *,
     time_limit: float | None = None,
     artefacts: bool = False,
-    started: Callable[[Cell, int, int], None] = lambda cell, place, of: None,  # noqa: ARG005 - says nothing
+    started: Started = quiet,
+    engine: Engine = in_turn,
 ) -> Outcome:
     """Measure every cell that has no record, its needs first, and stop cleanly at the limit (seconds).
 
@@ -48,30 +81,15 @@ def run_cells(
     A cell that cannot save itself half-way is not started when its like took longer than what is left.
     """
     stop = None if time_limit is None else time.monotonic() + time_limit
-    context.deadline = None if stop is None else stop - RESERVE
-    measured: list[Cell] = []
 
     def done(cell: Cell) -> bool:
         here = context.store.artefact(cell) is not None or not artefacts
         return here and context.store.record(cell) is not None
 
-    finished = [cell for cell in cells if done(cell)]
+    finished = tuple(cell for cell in cells if done(cell))
     todo = [cell for cell in cells if not done(cell)]
-    order = plan(todo, context)
-    with _alarm(stop):
-        try:
-            for place, cell in enumerate(order):
-                if stop is not None and not _fits(cell, context, stop - time.monotonic()):
-                    continue
-                if any(context.store.artefact(need) is None for need in cell.needs):
-                    continue  # its need was passed over
-                started(cell, place, len(order))
-                _measure(cell, context)
-                measured.append(cell)
-        except OutOfTimeError:
-            pass
-    left = tuple(cell for cell in cells if not done(cell))
-    return Outcome(tuple(measured), tuple(finished), left)
+    measured = engine(plan(todo, context), context, stop, started)
+    return Outcome(tuple(measured), finished, tuple(cell for cell in cells if not done(cell)))
 
 
 def plan(cells: Sequence[Cell], context: Context) -> list[Cell]:
@@ -134,7 +152,11 @@ def _drop_checkpoints(folder: Path) -> None:
         path.unlink()
 
 
-def _fits(cell: Cell, context: Context, left: float) -> bool:
+def fits(cell: Cell, context: Context, stop: float | None) -> bool:
+    """Whether the cell can be started: it saves itself half-way, or its like took less than what is left."""
+    if stop is None:
+        return True
+    left = stop - time.monotonic()
     if left <= RESERVE:
         return False
     if cell.resumes:

@@ -13,7 +13,9 @@ from redhanded.experiments.cells import (
     PublicWeights,
     TrainEncoder,
     TrainVictim,
+    Watched,
 )
+from redhanded.experiments.cells.adapt import Adapted
 from redhanded.experiments.datasets import Archived, Composed, Data, Mixed
 from redhanded.experiments.query_sets import CIFAR10_QUERY_SETS, DEMO_QUERY_SETS, QuerySet
 from redhanded.lab.adaptive import Blinding
@@ -27,6 +29,9 @@ from redhanded.lab.encoders.vqvae import VqVae
 from redhanded.lab.models import Architecture, ConvNet, Dense, Vgg16Bn
 from redhanded.lab.training import Training
 from redhanded.lab.types import Fidelity
+
+LOGGED = 1_000_000
+"""Queries that still make a log of reasonable size, 12 GB."""
 
 
 @dataclass(frozen=True)
@@ -173,9 +178,15 @@ class World:
             initial=None if dense else self.initial,
         )
 
-    def data_free(self) -> Extract:
-        """Data-free extraction with the world's own budget."""
-        return self.extract("dfme", 0, self.seeds[0])
+    def data_free(self) -> Extract | Watched:
+        """Data-free extraction with the world's own budget, logged if its queries fit on a disk."""
+        budget = self.scale.data_free.budget
+        return self.extract("dfme", 0, self.seeds[0]) if budget <= LOGGED else self.data_free_watched(budget)
+
+    def data_free_watched(self, budget: int, adaptation: Adapted | None = None) -> Watched:
+        """Data-free extraction, judged by the similarity detector while it goes on."""
+        stolen = replace(self.extract("dfme", 0, self.seeds[0], budget=budget), adaptation=adaptation)
+        return Watched(stolen, (self.calibrate(),), (self.honest_user(),))
 
     def default_budget(self, name: str) -> int:
         """Return the queries an attack may send unless told otherwise: what its template says, if it has one.

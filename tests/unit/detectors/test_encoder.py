@@ -5,6 +5,7 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+import onnxruntime
 import pytest
 
 from redhanded.detectors.encoder import OnnxEncoder
@@ -69,3 +70,21 @@ def test_images_of_another_size_are_refused(graph: MakeGraph) -> None:
 def test_features_that_are_not_finite_are_refused(graph: MakeGraph) -> None:
     with pytest.raises(RedhandedError, match=r"^encoder: features are not finite"):
         OnnxEncoder(graph(scale=1e38))(np.ones((1, 1, 4, 4), np.float32))
+
+
+@pytest.mark.parametrize(("wanted", "threads"), [("", 0), ("3", 3), ("2,1", 2), ("many", 0)])
+def test_threads_are_those_that_openmp_is_told(
+    wanted: str, threads: int, graph: MakeGraph, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Processes side by side share the cores by one variable."""
+    asked: list[int] = []
+    real = onnxruntime.InferenceSession
+
+    def watched(graph: bytes, options: Any, **further: Any) -> Any:
+        asked.append(options.intra_op_num_threads)
+        return real(graph, options, **further)
+
+    monkeypatch.setenv("OMP_NUM_THREADS", wanted)
+    monkeypatch.setattr(onnxruntime, "InferenceSession", watched)
+    OnnxEncoder(graph())
+    assert asked == [threads]

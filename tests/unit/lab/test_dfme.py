@@ -1,5 +1,6 @@
 """Data-free extraction: its generator, its gradient estimates, its schedule and what it sends."""
 
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import cache
 from itertools import islice
@@ -8,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from redhanded.errors import RedhandedError
+from redhanded.errors import OutOfTimeError, RedhandedError
 from redhanded.lab.attacks import dfme as module
 from redhanded.lab.attacks.dfme import Dfme, recovered_logits
 from redhanded.lab.attacks.generator import (
@@ -18,6 +19,7 @@ from redhanded.lab.attacks.generator import (
     full_precision,
     pixels,
 )
+from redhanded.lab.attacks.resume import Tensors, pack, unpack
 from redhanded.lab.models import CIFAR10_MEAN, CIFAR10_STD, ConvNet, build, seeded
 from redhanded.lab.training import predict
 from redhanded.lab.types import Adaptation, Adapted, Kind, Order, Round, as_is
@@ -490,3 +492,88 @@ def test_without_gradient_queries_the_generator_rests_and_the_student_goes_on() 
     rounds = run(SMALL, adapt=students)
     assert {part.kind for part in rounds} == {"student"}
     assert sum(len(part.sent) for part in rounds) == SMALL.budget
+
+
+# Going on where it stopped
+
+
+class Kept:
+    """Keeps the state of the iteration after which it is told to stop."""
+
+    def __init__(self, stop: int, kept: Tensors | None = None) -> None:
+        self.stop, self.kept, self.offered = stop, kept or {}, 0
+
+    def load(self) -> Tensors:
+        return self.kept
+
+    def offer(self, state: Callable[[], Tensors]) -> None:
+        self.offered += 1
+        if self.offered == self.stop:
+            self.kept = {name: value.clone() for name, value in state().items()}
+            raise OutOfTimeError("time limit")
+
+
+def slice_of(attack: Dfme, saver: Kept, seed: int, oracle: object = victim) -> Iterator[Round]:
+    generator = torch.Generator().manual_seed(seed)
+    return attack.run(
+        oracle,  # type: ignore[arg-type]
+        torch.empty(0, 3, 8, 8),
+        new_surrogate=lambda: build(ConvNet(((4,), (6,))), CLASSES, generator),
+        generator=generator,
+        saver=saver,
+    )
+
+
+@pytest.mark.parametrize("stop", [1, 2, 3])
+def test_it_goes_on_where_it_stopped(stop: int) -> None:
+    # with momentum in both optimisers, rates that have fallen, and an iteration that is not whole
+    attack = replace(SMALL, budget=42 * 3 + 20)
+    rounds, saver = played(attack), Kept(stop)
+    with pytest.raises(OutOfTimeError):
+        list(slice_of(attack, saver, seed=0))
+    # another seed: all that is random comes from what was kept
+    later = list(slice_of(attack, Kept(0, saver.kept), seed=7))
+    assert len(later) == 2 * (4 - stop)
+    for part, wanted in zip(later, rounds[2 * stop :], strict=True):
+        for name in ("crafted", "sent", "labels", "parents"):
+            assert torch.equal(getattr(part, name), getattr(wanted, name))
+    ours, theirs = later[-1].surrogate.state_dict(), rounds[-1].surrogate.state_dict()
+    assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
+
+
+def test_offers_come_between_iterations_and_after_their_rounds_were_used() -> None:
+    told: list[object] = []
+
+    class Telling(Kept):
+        def offer(self, state: Callable[[], Tensors]) -> None:
+            told.append(int(state()["stream"][0]))
+
+    told.extend(part.kind for part in slice_of(replace(SMALL, budget=90), Telling(0), seed=0))
+    assert told == ["gradient", "student", 42, "gradient", "student", 84, "gradient"]
+
+
+def test_a_resumed_attack_trusts_an_oracle_that_gave_probabilities() -> None:
+    saver = Kept(1)
+    with pytest.raises(OutOfTimeError):
+        list(slice_of(SMALL, saver, seed=0))
+
+    def sure(images: Tensor) -> Tensor:  # one batch of a victim may be sure of everything
+        return torch.eye(CLASSES)[victim(images).argmax(1)]
+
+    assert len(list(slice_of(SMALL, Kept(0, saver.kept), seed=0, oracle=sure))) == 2
+
+
+def test_optimisers_are_restored_in_the_layout_of_their_parameters() -> None:
+    network = nn.Conv2d(3, 4, 3).to(memory_format=torch.channels_last)
+    optimiser = torch.optim.SGD(network.parameters(), lr=0.1, momentum=0.9)
+    network(torch.randn(2, 3, 5, 5)).sum().backward()
+    optimiser.step()
+    generator = torch.Generator().manual_seed(3)
+    stored = pack({"sgd": optimiser}, generator)
+    assert all(value.is_contiguous() for value in stored.values())
+    other = torch.optim.SGD(network.parameters(), lr=0.1, momentum=0.9)
+    unpack({"sgd": other}, torch.Generator(), stored)
+    for parameter in network.parameters():
+        found, wanted = (one.state[parameter]["momentum_buffer"] for one in (other, optimiser))
+        assert torch.equal(found, wanted)
+        assert found.stride() == wanted.stride() == parameter.stride()

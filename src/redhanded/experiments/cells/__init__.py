@@ -9,6 +9,7 @@ from redhanded.experiments.cells.networks import TrainHardness, TrainOutlierClas
 from redhanded.experiments.cells.tune import Distinct, Tune
 from redhanded.experiments.cells.victim import TrainVictim
 from redhanded.experiments.cells.vqvae import TrainPrior, TrainVqVae
+from redhanded.experiments.cells.watched import Watched
 
 __all__ = [
     "Calibrate",
@@ -27,4 +28,5 @@ __all__ = [
     "TrainVictim",
     "TrainVqVae",
     "Tune",
+    "Watched",
 ]

@@ -1,5 +1,6 @@
 """An attack on the unguarded victim, and its query log."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
@@ -16,7 +17,7 @@ from redhanded.experiments.characterise import Characteriser
 from redhanded.experiments.context import Cell, Context
 from redhanded.experiments.datasets import Data, as_tensor
 from redhanded.experiments.metrics import accuracy, agreement
-from redhanded.experiments.querylog import QueryLog
+from redhanded.experiments.querylog import LogWriter, QueryLog
 from redhanded.experiments.steal import steal
 from redhanded.experiments.store import Record
 from redhanded.lab.attacks import KnockoffNets
@@ -24,7 +25,7 @@ from redhanded.lab.data.seeds import draw_seeds
 from redhanded.lab.defences import ArgmaxOf
 from redhanded.lab.initialisation import Weights, transplant
 from redhanded.lab.models import Architecture, build
-from redhanded.lab.types import Attack, Fidelity, Images, NewModel, Oracle
+from redhanded.lab.types import Attack, Fidelity, Images, NewModel, Oracle, Round
 from redhanded.lab.victim import HardLabels, Probabilities
 from redhanded.types import ADDED, Int
 
@@ -99,15 +100,32 @@ class Extract(Keyed):
 
     def run(self, context: Context) -> Record:
         """Attack the unguarded victim; detection cells replay the log."""
+        generator = context.generator(self)
+        further = {} if self.adaptation is None else {"adapt": self.adaptation.make(context, generator)}
+        with LogWriter(context.store.scratch(self) / "log") as log:
+            clone, found = self.carry_out(context, generator, self.characteriser(context), log=log, **further)
+        save_model(clone, context, self)
+        return found
+
+    def characteriser(self, context: Context) -> Characteriser:
+        """Return what watches the attack's rounds."""
+        return Characteriser(self.victim.load(context), self.attack.budget)
+
+    def carry_out(
+        self,
+        context: Context,
+        generator: torch.Generator,
+        watch: Characteriser,
+        *,
+        log: Callable[[Round], None],
+        **further: Any,
+    ) -> tuple[nn.Module, Record]:
+        """Run the attack, and return the clone and what it is worth; `log` takes the rounds."""
         victim = self.victim.load(context)
         test = self.victim.test.load()
         images = as_tensor(test.images, context.device)
         labels = torch.from_numpy(test.labels).to(context.device)
-        generator = context.generator(self)
-        seeds, further = self.start(context)
-        if self.adaptation is not None:
-            further["adapt"] = self.adaptation.make(context, generator)
-        watch = Characteriser(victim, self.attack.budget)
+        seeds, known = self.start(context)
         with context.reporter(f"{self.label}: queries") as progress:
             loot = steal(
                 self.attack,
@@ -124,11 +142,11 @@ class Extract(Keyed):
                 score=lambda clone: accuracy(clone, images, labels),
                 progress=progress,
                 watch=watch,
+                log=log,
+                **known,
                 **further,
             )
-        loot.log.save(context.store.scratch(self) / "log")
-        save_model(loot.clone, context, self)
-        return {
+        return loot.clone, {
             "accuracy": loot.round_scores[-1],
             "agreement": agreement(loot.clone, victim, images),
             "victim_accuracy": float(context.record(self.victim)["accuracy"]),

@@ -2,10 +2,10 @@
 
 from collections.abc import Callable, Mapping
 
-from redhanded.experiments.tables.adaptive import table_x, table_xi, table_xii
+from redhanded.experiments.tables.adaptive import table_iii, table_x, table_xi, table_xii, table_xiii
 from redhanded.experiments.tables.base import Entry, Look, Table
 from redhanded.experiments.tables.detection import table_ix, table_vii, table_viii, table_xiv, table_xv
-from redhanded.experiments.tables.extraction import table_i, table_ii, table_iii, table_iv, table_v, table_vi
+from redhanded.experiments.tables.extraction import table_i, table_ii, table_iv, table_v, table_vi
 from redhanded.experiments.tables.extras import output_defences, table_attacks, table_defences
 from redhanded.experiments.world import World
 
@@ -26,6 +26,7 @@ OF_THE_PAPER: Mapping[str, Callable[[World], Table]] = {
     "xiv": table_xiv,
     "xv": table_xv,
     "iii": table_iii,
+    "xiii": table_xiii,
 }
 """Tables I to XV by the names from outside, most valuable first: the order in which they are measured."""
 

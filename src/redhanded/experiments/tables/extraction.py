@@ -1,4 +1,4 @@
-"""Tables I to VI: how well models are stolen (§IV)."""
+"""Tables I, II and IV to VI: how well models are stolen (§IV)."""
 
 from collections.abc import Mapping
 
@@ -36,22 +36,6 @@ def table_ii(world: World) -> Table:
     """Extraction accuracy from many seeds (the paper's 5,000 of 50,000 queries)."""
     figures = {BASELINE: 0.85, JB_TOP3: 0.87, JBA_PGD: 0.87, JBA_CW: 0.85, JBA_BS: 0.85}
     return _by_attack(world, "ii", "Extraction accuracy, many seeds", world.n_seed_large, figures)
-
-
-POINTS = {400: 0.10, 40: 0.14, 4: 0.71, 1: 0.88}
-"""Table III's 50,000, 500,000, 5 million and 20 million queries as parts of the budget."""
-
-
-def table_iii(world: World) -> Table:
-    """How data-free extraction goes on: one theft, examined on its way."""
-    cell = world.data_free()
-    budget = world.scale.data_free.budget
-    entries = tuple(
-        Entry(f"{budget // part:,} queries", ACCURACY, (cell,), "accuracy_after", figure, budget // part)
-        for part, figure in POINTS.items()
-    )
-    note = "The published figures stand at the same shares of 20 million queries."
-    return Table("iii", "Extraction accuracy of DFME as it goes on", entries, note)
 
 
 def _by_query_set(

@@ -3,11 +3,11 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import repeat
-from typing import ClassVar, NamedTuple
+from typing import ClassVar
 
 import torch
 import torch.nn.functional as F  # noqa: N812 - the name everybody knows it by
-from torch import Tensor, nn
+from torch import Tensor
 
 from redhanded.errors import RedhandedError
 from redhanded.lab.attacks.exchange import Exchange
@@ -21,6 +21,8 @@ from redhanded.lab.attacks.generator import (
     pixels,
 )
 from redhanded.lab.attacks.order import send_order
+from redhanded.lab.attacks.players import Players
+from redhanded.lab.attacks.resume import Saver, Tensors, pack, unpack
 from redhanded.lab.attacks.stream import Stream
 from redhanded.lab.models import seeded
 from redhanded.lab.training import predict
@@ -38,7 +40,7 @@ from redhanded.lab.types import (
     as_is,
 )
 from redhanded.lab.victim import Soft
-from redhanded.types import Float, Int
+from redhanded.types import Int
 
 SMALLEST = torch.finfo(torch.float32).tiny
 """What a probability of 0 counts as, before its logarithm is taken."""
@@ -92,12 +94,16 @@ class Dfme:
         adapt: Adaptation = as_is,
         new_surrogate: NewModel,
         generator: torch.Generator,
+        saver: Saver | None = None,
     ) -> Iterator[Round]:
         """Yield a round per generator step and one for each iteration's student steps.
 
         Of `seeds` only the shape of an image and the device are used. All rounds carry the same student, as
         trained up to the round they were yielded in: it goes on learning. An iteration of which the
         adaptation kept nothing ends the attack; rounds without queries are left out otherwise.
+
+        `saver` is offered the state after every iteration but the last; from what it kept, the attack goes
+        on as if it had never stopped, if its adaptation remembers what it did.
 
         Raises:
             RedhandedError: image sides that the generator cannot double twice into, or an oracle that gives
@@ -111,6 +117,9 @@ class Dfme:
             )
         players = self._players((channels, height, width), seeds.device, new_surrogate, generator)
         queries = Stream(Soft(oracle, "DFME"), adapt, self.budget)
+        if saver is not None and (stored := saver.load()):
+            unpack(players.parts, generator, stored)
+            queries = Stream(oracle, adapt, self.budget, *stored["stream"].tolist())
         turns = (*repeat(self._teach_generator, self.n_generator), self._teach_student)
         while queries.left > 0:
             before = queries.sent
@@ -122,8 +131,10 @@ class Dfme:
             if queries.sent == before and exchanged is not None:
                 yield exchanged.round(players.student)
                 return
+            if saver is not None and queries.left > 0:
+                saver.offer(lambda: _state(players, queries, generator))
 
-    def _set_rates(self, players: "_Players", sent: int) -> None:
+    def _set_rates(self, players: Players, sent: int) -> None:
         """Let both learning rates fall at the milestones."""
         fallen = self.lr_factor ** sum(sent >= share * self.budget for share in self.lr_milestones)
         players.student_sgd.param_groups[0]["lr"] = fallen * self.student_lr
@@ -135,7 +146,7 @@ class Dfme:
         device: torch.device,
         new_surrogate: NewModel,
         generator: torch.Generator,
-    ) -> "_Players":
+    ) -> Players:
         student = new_surrogate()
         with seeded(generator):
             crafter = ImageGenerator(self.latent, self.generator_width, shape).to(device)
@@ -146,10 +157,10 @@ class Dfme:
             weight_decay=self.student_weight_decay,
         )
         adam = torch.optim.Adam(crafter.parameters(), lr=self.generator_lr)
-        return _Players(student, crafter, sgd, adam, device)
+        return Players(student, crafter, sgd, adam, device)
 
     def _teach_generator(
-        self, players: "_Players", queries: Stream, generator: torch.Generator
+        self, players: Players, queries: Stream, generator: torch.Generator
     ) -> Exchange | None:
         """Query images and their neighbours, and climb the estimated gradient of the loss."""
         count = min(self.batch, queries.left // (self.directions + 1))
@@ -182,7 +193,7 @@ class Dfme:
         return exchanged
 
     def _teach_student(
-        self, players: "_Players", queries: Stream, generator: torch.Generator
+        self, players: Players, queries: Stream, generator: torch.Generator
     ) -> Exchange | None:
         """Query fresh images, and train on the answers batch by batch.
 
@@ -227,16 +238,6 @@ def _own_image(order: Int[Tensor, " n"], directions: int) -> Int[Tensor, " n"]:
     return torch.where(image == order, -1, where[image])
 
 
-class _Players(NamedTuple):
-    """Who learns, and by what."""
-
-    student: nn.Module
-    crafter: ImageGenerator
-    student_sgd: torch.optim.Optimizer
-    crafter_adam: torch.optim.Optimizer
-    device: torch.device
-
-    def generate(self, count: int, latent: int, generator: torch.Generator) -> Float[Tensor, "n c h w"]:
-        """Return new images before tanh, normalised by their own batch as in training."""
-        raw: Tensor = self.crafter(moved(torch.randn(count, latent, generator=generator), self.device))
-        return raw
+def _state(players: Players, queries: Stream, generator: torch.Generator) -> Tensors:
+    stream = torch.tensor([queries.sent, queries.classes])
+    return pack(players.parts, generator) | {"stream": stream}

@@ -11,11 +11,14 @@ from redhanded.types import Bool, Int
 class Stream:
     """Sends as `Transfer` does and remembers nothing: 20 million images would not fit."""
 
-    def __init__(self, oracle: Oracle, adapt: Adaptation, budget: int) -> None:
-        """Start with nothing sent."""
+    def __init__(
+        self, oracle: Oracle, adapt: Adaptation, budget: int, sent: int = 0, classes: int = 0
+    ) -> None:
+        """Start with nothing sent, or with what an earlier stream sent and was answered."""
         self._oracle, self._adapt, self._budget = oracle, adapt, budget
-        self.sent = 0
-        self._classes = 0
+        self.sent = sent
+        self.classes = classes
+        """Of the last answers; 0 before there were any."""
 
     @property
     def left(self) -> int:
@@ -37,9 +40,9 @@ class Stream:
         sent = sent.clamp(0, 1)
         if len(sent) > 0:
             labels = self._oracle(sent)
-            self._classes = labels.shape[1]
+            self.classes = labels.shape[1]
         else:  # nobody asks about nothing
-            labels = crafted.new_empty(0, self._classes)
+            labels = crafted.new_empty(0, self.classes)
         unknown = torch.full((int(keep.sum()),), -1)
         origins = unknown
         if parents is not None:

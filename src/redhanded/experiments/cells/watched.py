@@ -1,0 +1,127 @@
+"""An extraction too long to log: detectors judge it as it goes, and it resumes where it was cut short."""
+
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import torch
+from safetensors.numpy import load_file
+
+from redhanded.errors import RedhandedError
+from redhanded.experiments.cells.adapt import Chained
+from redhanded.experiments.cells.base import Keyed, save_model
+from redhanded.experiments.cells.calibrate import Calibrate
+from redhanded.experiments.cells.detect import VERDICTS, Honest, benign_floor
+from redhanded.experiments.cells.extract import Extract
+from redhanded.experiments.cells.tune import Tune
+from redhanded.experiments.context import Cell, Context
+from redhanded.experiments.steal import Tally
+from redhanded.experiments.store import Record
+from redhanded.experiments.watching import Bench, History, Kept
+from redhanded.lab.adaptive.filtering import QueryFilter, chain
+from redhanded.lab.attacks import Dfme
+from redhanded.lab.types import Adaptation, Round
+
+
+@dataclass(frozen=True)
+class Watched(Keyed):
+    """Steal as `extraction` does, before detectors that judge each query when it is sent.
+
+    Its queries, clone and verdicts are those of the extraction and of its replays by `Detect`, query for
+    query, but no image outlives its round: an account's memory is all that is kept. The first judge's
+    figures stand in the record as a detection's; further ones' begin with their title.
+    """
+
+    extraction: Extract
+    judges: tuple[Calibrate | Tune, ...]
+    honest: tuple[Honest, ...]
+    """For each judge, a held-out natural stream: what an honest user would have been charged."""
+
+    version: ClassVar[int] = 1
+
+    def __post_init__(self) -> None:
+        """Reject judges that could not be told apart, or compared with an honest user."""
+        titles = [judge.title for judge in self.judges]
+        if len(set(titles)) < len(titles):
+            raise RedhandedError(f"judges: two of {', '.join(titles)} have one title; watch with each alone")
+        if tuple(honest.calibration for honest in self.honest) != self.judges:
+            raise RedhandedError("honest: not the judges' own; give an honest user of each, in their order")
+
+    @property
+    def resumes(self) -> bool:
+        """Only data-free extraction says what it consists of; other attacks start again."""
+        return isinstance(self.extraction.attack, Dfme)
+
+    @property
+    def needs(self) -> tuple[Cell, ...]:
+        """What the extraction needs, the detectors, and the honest users beside it."""
+        return (*self.extraction.needs, *self.judges, *self.honest)
+
+    @property
+    def label(self) -> str:
+        """A readable file name."""
+        return f"watched-{self._titles}-" + self.extraction.label.removeprefix("extraction-")
+
+    @property
+    def _titles(self) -> str:
+        return "+".join(judge.title for judge in self.judges) or "nobody"
+
+    def described(self) -> Record:
+        """Return every varied field, flat."""
+        found = self.extraction.described()
+        for judge in reversed(self.judges):
+            found |= self._named(judge, judge.detector_fields())
+        return found | {
+            "kind": "detection",
+            "detectors": self._titles,
+            "stream": self.extraction.key,
+            "seed": self.extraction.seed,
+        }
+
+    def _named(self, judge: Calibrate | Tune, values: Record) -> Record:
+        """Tell the figures of all judges but the first by their title."""
+        first = judge == self.judges[0]
+        return {name if first else f"{judge.title}_{name}": value for name, value in values.items()}
+
+    def run(self, context: Context) -> Record:
+        """Attack, judge each round, and price what was judged."""
+        generator = context.generator(self.extraction)  # its queries, whoever watches
+        adapt, history = self._adaptation(context, generator)
+        benches = {judge.title: Bench(judge.load(context)) for judge in self.judges}
+        further: dict[str, Any] = {} if adapt is None else {"adapt": adapt}
+        watch, tally = self.extraction.characteriser(context), Tally()
+        if self.resumes:
+            memories = benches if history is None else benches | {"filter": history}
+            further["saver"] = Kept(context.checkpoint(self, "attack"), tally, watch, memories)
+            further["saver"].restore()
+
+        def judged(part: Round) -> None:
+            for bench in benches.values():
+                bench(part)
+
+        clone, found = self.extraction.carry_out(
+            context, generator, watch, log=judged, tally=tally, **further
+        )
+        save_model(clone, context, self)
+        for judge, honest, bench in zip(self.judges, self.honest, benches.values(), strict=True):
+            found |= self._named(judge, bench.found() | _beside(bench, honest, context))
+        return found
+
+    def _adaptation(
+        self, context: Context, generator: torch.Generator
+    ) -> tuple[Adaptation | None, History | None]:
+        """Return what the thief does to its queries, and what of it remembers them."""
+        adapted = self.extraction.adaptation
+        if adapted is None:
+            return None, None
+        made = (adapted.first if isinstance(adapted, Chained) else adapted).make(context, generator)
+        history = History(made) if isinstance(made, QueryFilter) else None
+        if isinstance(adapted, Chained):
+            made = chain(made, adapted.second.make(context, generator))
+        return made, history
+
+
+def _beside(bench: Bench, honest: Honest, context: Context) -> Record:
+    """What an honest user pays for as many queries, and how often one is banned."""
+    record, theirs = context.record(honest), load_file(context.artefact(honest) / VERDICTS)
+    floor = benign_floor(bench.detector, theirs["features"], theirs.get("answers"), bench.queries)
+    return floor | {name: record[name] for name in ("fpr", "fpr_low", "fpr_high")}

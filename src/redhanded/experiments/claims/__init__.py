@@ -1,0 +1,26 @@
+"""The paper's claims, each judged in a world by the records there are."""
+
+from redhanded.experiments.claims import (
+    adaptive,
+    attacks,
+    confidence,
+    crossing,
+    likelihood,
+    query_sets,
+    similarity,
+)
+from redhanded.experiments.claims.base import RULINGS, Claim, Ruling, Verdict
+from redhanded.experiments.claims.reader import Reader
+
+__all__ = ["CLAIMS", "RULINGS", "Claim", "Reader", "Ruling", "Verdict"]
+
+CLAIMS: tuple[Claim, ...] = (
+    *attacks.CLAIMS,
+    *crossing.CLAIMS,
+    *confidence.CLAIMS,
+    *query_sets.CLAIMS,
+    *similarity.CLAIMS,
+    *adaptive.CLAIMS,
+    *likelihood.CLAIMS,
+)
+"""In the order in which the paper makes them."""
