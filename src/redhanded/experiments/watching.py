@@ -4,7 +4,7 @@ import json
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, fields
-from typing import Any, ClassVar
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -17,7 +17,6 @@ from redhanded.errors import OutOfTimeError
 from redhanded.experiments.characterise import Characteriser
 from redhanded.experiments.steal import Tally
 from redhanded.experiments.store import Record
-from redhanded.lab.adaptive.filtering import QueryFilter
 from redhanded.lab.attacks.resume import Tensors
 from redhanded.lab.training import Checkpoint
 from redhanded.lab.types import Round
@@ -89,24 +88,17 @@ class Bench:
             setattr(self, name, value)
 
 
-@dataclass(frozen=True)
-class History:
-    """What a query filter remembers, to be dumped and restored as a bench is."""
-
-    filter: QueryFilter
+@runtime_checkable
+class Remembering(Protocol):
+    """What goes on from where it stopped: a bench, or a thief's filter."""
 
     def dump(self) -> tuple[Arrays, Record]:
-        """Return the substitute's memory, and the counts."""
-        detector, memory = self.filter._detector, self.filter._memory  # noqa: SLF001 - it cannot dump itself
-        return detector.dump(memory), {name: getattr(self.filter, name) for name in self._COUNTS}
+        """Return its memory, and what it counted."""
+        ...
 
     def restore(self, memory: Mapping[str, np.ndarray], counts: Record) -> None:
         """Go on from what `dump` returned."""
-        self.filter._memory = self.filter._detector.restore(memory)  # noqa: SLF001
-        for name, value in counts.items():
-            setattr(self.filter, name, value)
-
-    _COUNTS: ClassVar[tuple[str, ...]] = ("held", "passed", "dropped")
+        ...
 
 
 @dataclass
@@ -121,7 +113,7 @@ class Kept:
     checkpoint: Checkpoint
     tally: Tally
     watch: Characteriser
-    memories: Mapping[str, Bench | History]
+    memories: Mapping[str, Remembering]
     _attack: Tensors = field(default_factory=dict)
     _saved: float = field(default_factory=time.monotonic)
 

@@ -12,7 +12,7 @@ from redhanded.errors import OutOfTimeError
 from redhanded.experiments.characterise import Characteriser
 from redhanded.experiments.replay import replay
 from redhanded.experiments.steal import Tally
-from redhanded.experiments.watching import Bench, History, Kept
+from redhanded.experiments.watching import Bench, Kept
 from redhanded.lab.adaptive.filtering import Filtering, QueryFilter
 from redhanded.lab.training import Checkpoint
 from redhanded.lab.types import Round
@@ -95,9 +95,9 @@ def test_a_filter_goes_on_with_what_it_remembers(capacity, tmp_path):
     adapt, found = thief(), []
     for at in range(0, 300, 30):
         found.append(adapt(images[at : at + 30], "student").keep)
-        kept(tmp_path / "x.safetensors", {"filter": History(adapt)}, every=0.0).offer(dict)
+        kept(tmp_path / "x.safetensors", {"filter": adapt}, every=0.0).offer(dict)
         adapt = thief()
-        kept(tmp_path / "x.safetensors", {"filter": History(adapt)}).restore()
+        kept(tmp_path / "x.safetensors", {"filter": adapt}).restore()
     assert torch.equal(torch.cat(found), torch.cat(wanted))
     assert (adapt.held, adapt.passed, adapt.dropped) == (whole.held, whole.passed, whole.dropped)
     assert 20 < adapt.passed < 200

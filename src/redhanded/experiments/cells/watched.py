@@ -16,7 +16,7 @@ from redhanded.experiments.cells.tune import Tune
 from redhanded.experiments.context import Cell, Context
 from redhanded.experiments.steal import Tally
 from redhanded.experiments.store import Record
-from redhanded.experiments.watching import Bench, History, Kept
+from redhanded.experiments.watching import Bench, Kept, Remembering
 from redhanded.lab.adaptive.filtering import QueryFilter, chain
 from redhanded.lab.attacks import Dfme
 from redhanded.lab.types import Adaptation, Round
@@ -90,7 +90,9 @@ class Watched(Keyed):
         further: dict[str, Any] = {} if adapt is None else {"adapt": adapt}
         watch, tally = self.extraction.characteriser(context), Tally()
         if self.resumes:
-            memories = benches if history is None else benches | {"filter": history}
+            memories: dict[str, Remembering] = dict(benches)
+            if history is not None:
+                memories["filter"] = history
             further["saver"] = Kept(context.checkpoint(self, "attack"), tally, watch, memories)
             further["saver"].restore()
 
@@ -108,13 +110,13 @@ class Watched(Keyed):
 
     def _adaptation(
         self, context: Context, generator: torch.Generator
-    ) -> tuple[Adaptation | None, History | None]:
+    ) -> tuple[Adaptation | None, QueryFilter | None]:
         """Return what the thief does to its queries, and what of it remembers them."""
         adapted = self.extraction.adaptation
         if adapted is None:
             return None, None
         made = (adapted.first if isinstance(adapted, Chained) else adapted).make(context, generator)
-        history = History(made) if isinstance(made, QueryFilter) else None
+        history = made if isinstance(made, QueryFilter) else None
         if isinstance(adapted, Chained):
             made = chain(made, adapted.second.make(context, generator))
         return made, history

@@ -1,7 +1,7 @@
 """Query filtering (§VII-B): the thief's own detector drops what the victim's might flag."""
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from copy import deepcopy
 from dataclasses import dataclass, is_dataclass, replace
 from typing import Any, TypeVar
@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 import numpy as np
 import torch
 
-from redhanded.detectors.base import Detector
+from redhanded.detectors.base import Arrays, Detector
 from redhanded.detectors.calibrate import FPR, Calibration
 from redhanded.detectors.similarity import SimilarityDetector
 from redhanded.detectors.tuning import StatisticCalibration, calibrate
@@ -23,6 +23,7 @@ Guess = Callable[[ImageArray], OutputArray]
 
 BLOCK = 256
 """Most queries judged ahead at once; it changes no decision."""
+COUNTS = ("held", "passed", "dropped")
 
 
 @dataclass(frozen=True)
@@ -107,6 +108,16 @@ class QueryFilter:
                 self._remember(rows, outputs)
         kept = torch.from_numpy(keep).to(images.device)
         return Adapted(kept, images[kept])
+
+    def dump(self) -> tuple[Arrays, dict[str, int]]:
+        """Return the history as the substitute stores it, and what was counted."""
+        return self._detector.dump(self._memory), {name: getattr(self, name) for name in COUNTS}
+
+    def restore(self, memory: Mapping[str, np.ndarray], counts: Mapping[str, int]) -> None:
+        """Go on from what `dump` returned."""
+        self._memory = self._detector.restore(memory)
+        for name in COUNTS:
+            setattr(self, name, counts[name])
 
     def _filter(self, rows: FeatureArray, outputs: OutputArray | None) -> Bool[np.ndarray, " n"]:
         if isinstance(self._detector, SimilarityDetector):
