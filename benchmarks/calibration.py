@@ -23,7 +23,7 @@ from redhanded.detectors.calibrate import calibrate_pairs, calibrate_similarity
 from redhanded.experiments.cells.calibrate import benign_stream
 from redhanded.experiments.datasets import as_floats
 from redhanded.experiments.run import revision
-from redhanded.experiments.world import small
+from redhanded.experiments.worlds import small
 
 RESULT = Path(__file__).parent.parent / "results" / "benchmarks" / "calibration.json"
 COUNT = 60_000

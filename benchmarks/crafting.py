@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from redhanded.experiments.run import revision
-from redhanded.experiments.world import demo
+from redhanded.experiments.worlds import demo
 from redhanded.lab.attacks.carlini_wagner import CarliniWagner
 from redhanded.lab.attacks.jba import top_targets
 from redhanded.lab.attacks.perturb import Aim, LinfPgd

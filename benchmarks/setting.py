@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from redhanded.experiments.datasets import Composed, as_tensor
-from redhanded.experiments.world import demo
+from redhanded.experiments.worlds import demo
 from redhanded.lab.models import build
 from redhanded.lab.training import train_classifier
 

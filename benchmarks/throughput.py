@@ -21,7 +21,8 @@ from torch import Tensor, nn
 from redhanded.experiments.attacks import ATTACKS
 from redhanded.experiments.cells.extract import starting_images
 from redhanded.experiments.run import revision
-from redhanded.experiments.world import World, demo
+from redhanded.experiments.world import World
+from redhanded.experiments.worlds import demo
 from redhanded.lab.models import build
 from redhanded.lab.training import Training
 from redhanded.lab.types import Attack

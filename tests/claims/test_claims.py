@@ -6,7 +6,7 @@ import pytest
 
 from redhanded.experiments.claims import CLAIMS, Claim, Reader
 from redhanded.experiments.store import Store
-from redhanded.experiments.world import demo
+from redhanded.experiments.worlds import demo
 
 RESULTS = Path(__file__).parents[2] / "results" / "demo"
 READ = Reader(demo(), Store(RESULTS, RESULTS).record)

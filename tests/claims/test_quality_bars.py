@@ -7,7 +7,7 @@ from statistics import mean
 import pytest
 
 from redhanded.experiments.attacks import ATTACKS
-from redhanded.experiments.world import demo
+from redhanded.experiments.worlds import demo
 
 RESULTS = Path(__file__).parents[2] / "results" / "demo"
 WORLD = demo()

@@ -8,7 +8,7 @@ import pytest
 
 from redhanded.experiments.store import Store
 from redhanded.experiments.tables import TABLES
-from redhanded.experiments.world import demo
+from redhanded.experiments.worlds import demo
 
 
 def redhanded(*words, cwd):

@@ -25,7 +25,8 @@ from redhanded.experiments.context import Cell, Context
 from redhanded.experiments.engines import Lost, cluster, local
 from redhanded.experiments.run import Engine
 from redhanded.experiments.store import Store
-from redhanded.experiments.world import WORLDS, World
+from redhanded.experiments.world import World
+from redhanded.experiments.worlds import WORLDS
 from redhanded.guard import Mode
 from redhanded.lab.training import Progress as Told
 from redhanded.lab.types import Fidelity, Order

@@ -18,7 +18,7 @@ from redhanded.experiments.datasets import Archived
 from redhanded.experiments.query_sets import QuerySet
 from redhanded.experiments.store import Store
 from redhanded.experiments.tables import TABLES
-from redhanded.experiments.world import WORLDS, demo, paper
+from redhanded.experiments.worlds import WORLDS, demo, paper
 
 from .tiny import tiny
 

@@ -20,7 +20,7 @@ from redhanded.experiments.pictures import FIGURES
 from redhanded.experiments.store import Store
 from redhanded.experiments.style import HONEST_GREY
 from redhanded.experiments.tables import TABLES
-from redhanded.experiments.world import WORLDS
+from redhanded.experiments.worlds import WORLDS
 from redhanded.lab.adaptive.autoencoder import Network
 from redhanded.types import FeatureArray, ImageArray
 

@@ -12,7 +12,7 @@ from redhanded.experiments.remarks import REMARKS
 from redhanded.experiments.reproduction import page, write_report
 from redhanded.experiments.store import Store
 from redhanded.experiments.tables import OF_THE_PAPER, TABLES
-from redhanded.experiments.world import WORLDS
+from redhanded.experiments.worlds import WORLDS
 
 from .tiny import tiny
 

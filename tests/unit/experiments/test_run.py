@@ -19,7 +19,7 @@ from redhanded.experiments.context import Context
 from redhanded.experiments.run import plan, run_cells
 from redhanded.experiments.store import Store
 from redhanded.experiments.tables import TABLES
-from redhanded.experiments.world import WORLDS
+from redhanded.experiments.worlds import WORLDS
 from redhanded.types import ADDED
 
 

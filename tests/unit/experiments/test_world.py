@@ -9,7 +9,8 @@ from redhanded.experiments.attacks import ATTACKS
 from redhanded.experiments.cells import ImagenetWeights, PublicWeights
 from redhanded.experiments.cells.extract import starting_images
 from redhanded.experiments.datasets import Composed, Mixed
-from redhanded.experiments.world import WORLDS, balanced_seeds
+from redhanded.experiments.world import balanced_seeds
+from redhanded.experiments.worlds import WORLDS
 
 every_world = pytest.mark.parametrize("world", WORLDS)
 CPU = torch.device("cpu")

@@ -3,7 +3,8 @@
 from dataclasses import replace
 
 from redhanded.experiments.datasets import Composed
-from redhanded.experiments.world import World, demo
+from redhanded.experiments.world import World
+from redhanded.experiments.worlds import demo
 from redhanded.lab.attacks import LinfPgd
 from redhanded.lab.encoders import Contrastive
 from redhanded.lab.encoders.vqvae import VqVae
