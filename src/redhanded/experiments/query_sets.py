@@ -40,9 +40,9 @@ CIFAR10_QUERY_SETS: Mapping[str, QuerySet] = {
     "CIFAR100": QuerySet(Archived("cifar100", "train"), 10_000),
     "SVHN": QuerySet(Archived("svhn", "train"), 1_083),
     "CINIC10": QuerySet(Archived("cinic10", "train"), 2_000),
-    "Indoor67": QuerySet(None, absent="Indoor67 is not at hand"),
-    "CUBS200": QuerySet(None, absent="CUB-200-2011 is not at hand"),
-    "Caltech256": QuerySet(None, absent="Caltech-256 is not at hand"),
+    "Indoor67": QuerySet(None, absent="not at hand"),
+    "CUBS200": QuerySet(None, absent="CUB-200-2011 not at hand"),
+    "Caltech256": QuerySet(None, absent="not at hand"),
 }
 """The paper's nine, the victim's own first, with what of each the archives hold."""
 

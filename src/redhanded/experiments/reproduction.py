@@ -22,10 +22,10 @@ from redhanded.lab.models import Architecture
 PAGE = "reproduction.md"
 IMAGES = "images/reproduction"
 READING = """\
-*Ours* is the mean over seeds, the smallest and the largest in brackets; *seeds* says how many of those
-planned were measured. The *benign floor* is the accounts that an honest user of the victim's kind loses
-over as many queries: counts near it are no detection. *Published* is the paper's figure at its own size.
-*Not measured* has no record yet; *not available* has no data, and the note says which."""
+Each figure is the mean over seeds, the smallest and the largest in brackets; *seeds* says how many of those
+planned were measured. *Floor* is the accounts that an honest user of the victim's kind loses over as many
+queries: counts near it are no detection. *Paper* is the published figure, at its own size. A dash has no
+record yet; *n/a* has no data, and the note says which."""
 WORDS = {"", "table", "device", "claim", "where", "verdict", "figures"}
 """Columns of text."""
 NO_IMAGES = "measured, but the images that it shows are not at hand"

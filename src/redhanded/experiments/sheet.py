@@ -1,33 +1,59 @@
 """A table of the paper with what was measured beside what is published: for terminals, pages and machines."""
 
 from statistics import mean
-from typing import Any
+from typing import Any, Literal
 
 from rich import box
 from rich.table import Table as RichTable
 
 from redhanded.experiments.tables.base import Entry, Look, Table
 
-HEADS = ("scheme", "measure", "ours", "seeds", "benign floor", "published", "note")
-SPREAD = "Mean over seeds, smallest and largest in brackets. Published: the paper, at its own size."
+SPREAD = (
+    "Mean over seeds, smallest and largest in brackets; paper: as published, at its own size; floor: bans of "
+    "an honest stream of the same length; -: not measured yet; n/a: no data."
+)
+WORDS = {"", "note"}
+"""Columns of text."""
 
 
-def rows(table: Table, look: Look) -> list[tuple[str, ...]]:
-    """Return a table's lines as text, in the order of `HEADS`."""
-    return [_row(entry, look) for entry in table.entries]
+def grid(table: Table, look: Look) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
+    """Return heads and lines as text: a line a row of the paper's table, figures beside the published ones.
+
+    Columns that would stay empty are left out.
+    """
+    columns = list(dict.fromkeys(entry.column for entry in table.entries))
+    places = {(entry.row, entry.column): entry for entry in table.entries}
+    heads = ["", *(head for column in columns for head in (column, "floor", "paper")), "seeds", "note"]
+    lines = []
+    for row in dict.fromkeys(entry.row for entry in table.entries):
+        entries = [places.get((row, column)) for column in columns]
+        figures = [text for entry in entries for text in _figures(entry, look)]
+        present = [entry for entry in entries if entry is not None]
+        lines.append((row, *figures, _seeds(present, look), _note(present)))
+    used = [place for place in range(len(heads)) if any(line[place] for line in lines)]
+    return tuple(heads[place] for place in used), [tuple(line[place] for place in used) for line in lines]
 
 
-def _row(entry: Entry, look: Look) -> tuple[str, ...]:
+def _figures(entry: Entry | None, look: Look) -> tuple[str, str, str]:
+    """What was measured, the benign floor beside it, and what is published."""
+    if entry is None:
+        return "", "", ""
     floors = entry.floors(look)
     return (
-        entry.row,
-        entry.column,
-        entry.spread(look),
-        f"{len(entry.values(look))}/{len(entry.cells)}" if entry.available else "",
+        {"not measured": "-", "not available": "n/a"}.get(shown := entry.spread(look), shown),
         f"{mean(floors):.2g}" if floors else "",
         "" if entry.published is None else entry.shown(entry.published),
-        entry.note,
     )
+
+
+def _seeds(entries: list[Entry], look: Look) -> str:
+    """How many of the planned seeds were measured, at least."""
+    done = min((len(entry.values(look)), len(entry.cells)) for entry in entries)
+    return f"{done[0]} of {done[1]}" if done[1] > 1 else ""
+
+
+def _note(entries: list[Entry]) -> str:
+    return "; ".join(dict.fromkeys(entry.note for entry in entries if entry.note))
 
 
 def for_terminal(table: Table, world: str, look: Look) -> RichTable:
@@ -39,26 +65,28 @@ def for_terminal(table: Table, world: str, look: Look) -> RichTable:
         caption=" ".join(part for part in (table.note, caption) if part),
         caption_justify="left",
         box=box.SIMPLE_HEAD,
+        padding=(0, 1, 0, 0),
     )
-    lines = rows(table, look)
-    used = [place for place, name in enumerate(HEADS) if name != "note" or any(line[place] for line in lines)]
-    for place in used:
-        words = HEADS[place] in {"scheme", "measure", "note"}
-        shown.add_column(HEADS[place], justify="left" if words else "right")
+    heads, lines = grid(table, look)
+    for head in heads:
+        justify: Literal["left", "right"] = "left" if head in WORDS else "right"
+        shown.add_column(head.replace(", ", "\n"), justify=justify, vertical="bottom", no_wrap=head == "")
     for line in lines:
-        shown.add_row(*(line[place] for place in used))
+        # the spread goes below its mean, so that columns stay narrow
+        shown.add_row(
+            *(
+                text if head in WORDS else text.replace(" (", "\n(")
+                for head, text in zip(heads, line, strict=True)
+            )
+        )
     return shown
 
 
 def as_markdown(table: Table, look: Look) -> str:
     """Return the table in GitHub's Markdown, without its heading."""
-    lines = rows(table, look)
-    used = [place for place, name in enumerate(HEADS) if any(line[place] for line in lines)]
-    words = {"scheme", "measure", "note"}
-    head = "| " + " | ".join(HEADS[place] for place in used) + " |"
-    rule = "| " + " | ".join("---" if HEADS[place] in words else "---:" for place in used) + " |"
-    body = ["| " + " | ".join(line[place] for place in used) + " |" for line in lines]
-    return "\n".join([head, rule, *body])
+    heads, lines = grid(table, look)
+    rules = ("---" if head in WORDS else "---:" for head in heads)
+    return "\n".join(f"| {' | '.join(line)} |" for line in (heads, tuple(rules), *lines))
 
 
 def as_data(table: Table, look: Look) -> dict[str, Any]:

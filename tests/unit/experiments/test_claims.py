@@ -284,7 +284,7 @@ def test_a_premise_decides_whatever_the_records_say():
         "dfme-400-times": "DFME may send 25 times a JBA's queries here, not 400",
         "svhn-fpr-higher": "there is no SVHN in this world",
         "eight-accounts": "8 accounts belong to 50,000 queries; of 2,400 they would be 0.4",
-        "foreign-filter-fails": "filtering, full CINIC-10: CINIC-10 is not at hand as a whole",
+        "foreign-filter-fails": "filtering, full CINIC-10: no full CINIC-10 at hand",
         "likelihood-overlooks": "none of ImageNet1k, SVHN, CUBS200, Caltech256 holds 400 images here",
     }
     few = BY_NAME["likeness-ranks-many"].judge(paper(), look)

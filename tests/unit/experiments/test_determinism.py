@@ -26,7 +26,7 @@ cells = [
     TABLES[name](world).find(row, column).cells[0]
     for name, row, column in (
         ("ii", "Baseline", "Ex. Acc."),
-        ("vii", "JB-top3", "Ex. Acc."),
+        ("vii", "JB-top3, per-pair loss", "Ex. Acc."),
         ("vii", "JBA-PGD, released loss", "# Accounts"),
         ("x", "filtering", "# Accounts"),
         ("x", "gaussian, corrected", "# Accounts"),

@@ -15,7 +15,7 @@ SPREAD = ("none", "filtering", "brightness", "rotate", "translate", "auto-encode
 BLINDING = (*TRANSFORMS, "auto-encoder")
 """Adaptations of which there are two readings."""
 FULL_CINIC10 = "filtering, full CINIC-10"
-ABSENT = "CINIC-10 is not at hand as a whole"
+ABSENT = "no full CINIC-10 at hand"
 NOTE = (
     "`filtering` has a substitute detector that was trained on few labelled images of the thief's own; "
     "`corrected` is the paper's text, `released` its code."
