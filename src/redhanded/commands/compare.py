@@ -11,11 +11,14 @@ from redhanded.commands.options import (
     ARTEFACTS,
     Artefacts,
     DeviceName,
+    EngineName,
+    Jobs,
     Json,
     WorldName,
     announce,
     chosen,
     context_of,
+    engine_named,
     say,
     stderr,
     stdout,
@@ -62,6 +65,8 @@ def compare(
     ] = None,
     artefacts: Artefacts = ARTEFACTS,
     device: DeviceName = "cpu",
+    engine: EngineName = "local",
+    jobs: Jobs = None,
     as_json: Json = False,
 ) -> None:
     """Put detectors side by side: the same streams, the same benign images and FPR to tune to.
@@ -86,6 +91,7 @@ def compare(
         time_limit=time_limit,
         artefacts=pictures is not None,  # records alone cannot be drawn
         started=announce(show),
+        engine=engine_named(engine, jobs, context.device, show),
     )
     found = [(place, context.store.record(place.cell)) for place in comparison.places]
     tables = [_table(stream, found) for stream in dict.fromkeys(place.stream for place, _ in found)]

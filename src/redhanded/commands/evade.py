@@ -12,11 +12,14 @@ from redhanded.commands.options import (
     ARTEFACTS,
     Artefacts,
     DeviceName,
+    EngineName,
+    Jobs,
     Json,
     WorldName,
     announce,
     chosen,
     context_of,
+    engine_named,
     say,
     stderr,
     stdout,
@@ -57,6 +60,8 @@ def evade(
     out: Annotated[Path | None, typer.Option(help="Folder of the records; default runs/WORLD.")] = None,
     artefacts: Artefacts = ARTEFACTS,
     device: DeviceName = "cpu",
+    engine: EngineName = "local",
+    jobs: Jobs = None,
     as_json: Json = False,
 ) -> None:
     """Price a theft by a thief who knows the detector: the fewest accounts that reach an accuracy.
@@ -80,7 +85,13 @@ def evade(
     judge, manifest = load_bundle(detector), read_manifest(detector)
     context = context_of(out or Path("runs") / chosen_world.name, artefacts, device, show)
     stolen = thefts(chosen_world, name.lower(), wanted, budget, seed)
-    run_cells(list(stolen.values()), context, artefacts=True, started=announce(show))
+    run_cells(
+        list(stolen.values()),
+        context,
+        artefacts=True,
+        started=announce(show),
+        engine=engine_named(engine, jobs, context.device, show),
+    )
     usual = next(iter(stolen.values())).attack.order
     sent_in = list(dict.fromkeys([usual, *sent_in]))
     with context.reporter("replaying") as progress:
@@ -135,7 +146,7 @@ def _table(tried: list[Attempt], usual: Order, bar: float, honest: float) -> Tab
         caption_justify="left",
         box=box.SIMPLE_HEAD,
     )
-    table.add_column("adaptation")
+    table.add_column("adaptation", no_wrap=True)
     for column in ("accuracy", "queries", "plain accounts", "accounts", "bans", "floor"):
         table.add_column(column, justify="right")
     table.add_column("order")
