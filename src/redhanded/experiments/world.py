@@ -112,7 +112,7 @@ class World:
     seeds: tuple[int, ...] = (0, 1, 2)
     adaptive_seeds: tuple[int, ...] = (0, 1, 2)
     """Of the adaptations that are measured with every seed."""
-    adaptive_data_free: int = 20_000
+    adaptive_data_free: int = 10_000
     """Queries of an adaptive data-free attack."""
     blinder_training: Training = Blinding().training
     classes: int = 10
