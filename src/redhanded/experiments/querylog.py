@@ -76,7 +76,7 @@ class LogWriter:
     """Writes a log as its rounds come: the files are those of `QueryLog.save`, and no round is remembered.
 
     A context manager. Left without an error, the log is whole and replaces what was in the directory; until
-    then, and after an error, it lies in `.partial` files that no reader takes for a log.
+    then it lies in `.partial` files that no reader takes for a log, and after an error they are removed.
     """
 
     def __init__(self, directory: Path) -> None:
@@ -111,13 +111,19 @@ class LogWriter:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         """Write the number of queries where it belongs, and put the files in place, `rounds.npy` last."""
+        whole = kind is None and self._like is not None
         with self._open:
-            if kind is None and self._like is not None:
+            if self._like is not None and whole:
                 self._write_headers(self._like)
-        if kind is None and self._like is not None:
+        if whole:
             (self.directory / f"{_FIELDS[-1]}.npy").unlink(missing_ok=True)  # the old log ends here
-            for name in _FIELDS:
+        for name in _FIELDS:
+            if whole:
                 self._partial(name).replace(self.directory / f"{name}.npy")
+            else:
+                self._partial(name).unlink()
+        if not any(self.directory.iterdir()):
+            self.directory.rmdir()  # made for a log that there is not
 
     def _partial(self, name: str) -> Path:
         return self.directory / f"{name}.npy.partial"

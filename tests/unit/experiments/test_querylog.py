@@ -65,6 +65,7 @@ def test_an_unfinished_log_is_none(tmp_path):
 
     with pytest.raises(ZeroDivisionError):
         broken()
+    assert not tmp_path.exists()  # nothing of it remains
     with pytest.raises(RedhandedError, match=r"^log: [^\n]+; run the attack again$"):
         QueryLog.load(tmp_path)
     with LogWriter(tmp_path) as log:  # starts again, shorter
