@@ -20,7 +20,7 @@ world=${SLICE_WORLD:-paper}
 work=${SLICE_WORK:-/tmp/redhanded-slice}
 records=${SLICE_RECORDS:-$here/results/$world}
 artefacts=${SLICE_ARTEFACTS:-$here/runs/artefacts}
-sets=${SLICE_SETS:-cifar10 cinic10_like cifar100 tinyimagenet svhn imagenet1k}
+sets=${SLICE_SETS:-cifar10 cinic10 cinic10_like cifar100 tinyimagenet svhn imagenet1k}
 python=${PYTHON:-python3}
 most=$((60 * 1000 * 1000))   # bytes that may travel back, of 64 MiB allowed
 

@@ -1,9 +1,12 @@
 """The paper's tables as data, and how they are shown."""
 
-from dataclasses import replace
+import re
+from dataclasses import fields, is_dataclass, replace
+from pathlib import Path
 
 import pytest
 
+from redhanded.experiments.datasets import Archived
 from redhanded.experiments.sheet import as_data, as_markdown, for_terminal
 from redhanded.experiments.tables import OF_THE_PAPER, TABLES
 from redhanded.experiments.tables.base import Entry, Table
@@ -122,3 +125,24 @@ def test_terminals_get_no_empty_columns():
     assert shown.row_count == 5
     assert "Not a reproduction" in str(shown.caption)
     assert "Not a reproduction" not in str(for_terminal(table, "paper", lambda cell: None).caption)
+
+
+def archives(value) -> set[str]:
+    """Every archive that a value's definition names."""
+    if isinstance(value, Archived):
+        return {value.name}
+    parts = value if isinstance(value, tuple) else ()
+    if is_dataclass(value) and not isinstance(value, type):
+        parts = tuple(getattr(value, field.name) for field in fields(value))
+    return set().union(*map(archives, parts))
+
+
+def test_a_slice_carries_the_images_of_every_table():
+    """A machine without a network has what was packed, and nothing else."""
+    script = (Path(__file__).parents[3] / "scripts/paper_slice.sh").read_text()
+    packed = re.search(r"SLICE_SETS:-([^}]+)}", script)
+    assert packed is not None
+    world = WORLDS["paper"]()
+    cells = [cell for make in OF_THE_PAPER.values() for cell in make(world).cells]
+    named = set().union(*map(archives, cells))
+    assert named == set(packed[1].split())
