@@ -2,6 +2,8 @@
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
+# Every test uses one thread; a file's tests share what they prepare, so they stay together.
+PYTEST := $(BIN)/python -m pytest -n auto --maxprocesses 8 --dist loadfile
 INSTALLED := $(VENV)/.installed
 
 .PHONY: demo test lint types check check-slow clean
@@ -10,7 +12,7 @@ demo: $(INSTALLED)
 	$(BIN)/redhanded demo
 
 test: $(INSTALLED)
-	$(BIN)/python -m pytest -m "not slow"
+	$(PYTEST) -m "not slow"
 
 lint: $(INSTALLED)
 	$(BIN)/ruff check .
@@ -23,7 +25,7 @@ check: lint types test
 
 # What takes longer than a test should: claims judged in the demo world, kills, yardsticks.
 check-slow: $(INSTALLED)
-	$(BIN)/python -m pytest -m slow
+	$(PYTEST) -m slow
 
 $(INSTALLED): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)

@@ -169,7 +169,7 @@ def small() -> World:
         ),
         thief=Archived("cifar10", "train", 500, skip=25_000),
         substitute=SUBSTITUTE,
-        blinder_training=replace(Blinding().training, epochs=10),
+        blinder_training=replace(Blinding().training, batch=16),  # the script has ten times the images
         public=Archived("tinyimagenet", "train", 20_000),
         budget=2_500,
         n_seed_small=25,

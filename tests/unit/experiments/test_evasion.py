@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from redhanded.experiments.cells import Tune
-from redhanded.experiments.cells.adapt import Blinded, Chained
+from redhanded.experiments.cells.adapt import AutoEncoded, Blinded, Chained
 from redhanded.experiments.cells.judges import Similarity
 from redhanded.experiments.context import Context
 from redhanded.experiments.evasion import (
@@ -55,6 +55,16 @@ def test_every_order_and_policy_is_tried(tried) -> None:
             assert attempt.accounts_used in {attempt.bans, attempt.bans + 1}
         if attempt.policy == "4 in rotation":
             assert attempt.accounts_used >= 4
+
+
+def test_a_blinder_says_what_its_training_asked_of_it(tried) -> None:
+    _, context = tried
+    blinder = adapted(tiny(), "auto-encoder", "corrected")
+    assert isinstance(blinder, AutoEncoded)
+    record = context.record(blinder.blinder)
+    assert record["l2_mean"] > 0
+    assert record["l2_apart"] > 0
+    assert 0 <= record["answers_kept"] <= 1
 
 
 def test_the_cheapest_is_the_one_with_the_fewest_accounts_that_is_good_enough() -> None:

@@ -25,7 +25,7 @@ from redhanded.lab.adaptive.autoencoder import Network
 from redhanded.lab.adaptive.filtering import Filtering, QueryFilter, chain
 from redhanded.lab.encoders import Contrastive, contrast, pretrain
 from redhanded.lab.models import Architecture
-from redhanded.lab.training import Training
+from redhanded.lab.training import Training, predict
 from redhanded.lab.types import Adaptation
 
 FLAG_RATE = 0.005
@@ -82,7 +82,7 @@ class TrainBlinder(Keyed):
     config: Blinding
     seed: int = 0
 
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
     resumes: ClassVar[bool] = True
     needs: ClassVar[tuple[Cell, ...]] = ()
 
@@ -104,7 +104,11 @@ class TrainBlinder(Keyed):
         }
 
     def run(self, context: Context) -> Record:
-        """Train both, save the auto-encoder, and measure how far it moves its images."""
+        """Train both, save the auto-encoder, and measure what its training asks of it.
+
+        `l2_mean` is how far an image moves and `l2_apart` how far two blindings of it lie apart, in pixels;
+        `answers_kept` the share of images that the thief's classifier calls the same when blinded.
+        """
         data = self.data.load()
         images = as_tensor(data.images, context.device)
         own = classifier(self, data, self.architecture, self.classifying, context)
@@ -119,8 +123,14 @@ class TrainBlinder(Keyed):
                 checkpoint=context.checkpoint(self, "blinding"),
             )
         save_model(blinder.network, context, self)
-        moved = (blinder(images, generator) - images).flatten(1).norm(dim=1)
-        return {"images": len(data), "l2_mean": float(moved.mean())}
+        one, other = blinder(images, generator), blinder(images, generator)
+        kept = predict(own, one).argmax(1) == predict(own, images).argmax(1)
+        return {
+            "images": len(data),
+            "l2_mean": float((one - images).flatten(1).norm(dim=1).mean()),
+            "l2_apart": float((one - other).flatten(1).norm(dim=1).mean()),
+            "answers_kept": float(kept.float().mean()),
+        }
 
     def load(self, context: Context) -> AutoEncoder:
         """Return the blinder."""
