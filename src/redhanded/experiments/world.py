@@ -110,8 +110,10 @@ class World:
     """The public set that `public` weights are trained on."""
     public_training: Training = Training(epochs=30, crop_flip=True, lr=0.05, schedule="linear")
     seeds: tuple[int, ...] = (0, 1, 2)
-    adaptive_seeds: tuple[int, ...] = (0, 1, 2)
-    """Of the adaptations that are measured with every seed."""
+    spread_seeds: tuple[int, ...] = (0, 1, 2)
+    """Of the rows of Tables I and X that show how far seeds differ."""
+    adaptive_budget: int | None = None
+    """Queries of the thieves of Tables X to XII, if fewer than `budget`."""
     adaptive_data_free: int = 10_000
     """Queries of an adaptive data-free attack."""
     blinder_training: Training = Blinding().training

@@ -119,7 +119,7 @@ def test_machines_get_the_figures(table):
 
 
 def test_terminals_get_no_empty_columns():
-    table = TABLES["i"](tiny())
+    table = TABLES["ii"](tiny())
     shown = for_terminal(table, "tiny", lambda cell: None)
     assert [column.header for column in shown.columns] == ["", "Ex. Acc.", "paper", "seeds"]
     assert shown.row_count == 5

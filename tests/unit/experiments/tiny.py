@@ -45,6 +45,7 @@ def tiny() -> World:
         encoder=Contrastive(pretraining=ONCE, contrastive=ONCE),
         judging=judging,
         budget=90,
+        adaptive_budget=None,
         n_seed_large=30,
         n_seed_small=30,
         thief=Composed("digits", "thief", 220, seed=7),

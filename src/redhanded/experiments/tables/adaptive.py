@@ -21,6 +21,12 @@ NOTE = (
     "`corrected` is the paper's text, `released` its code."
 )
 
+
+def _note(world: World) -> str:
+    queries = world.budget if world.adaptive_budget is None else world.adaptive_budget
+    return f"{world.n_seed_large:,} seeds and {queries:,} queries. {NOTE}"
+
+
 Figures = Mapping[str, tuple[float, float]]
 
 
@@ -47,7 +53,13 @@ def _entries(
                     Detect(
                         world.calibrate(),
                         replace(
-                            world.extract(attack, world.n_seed_large, seed, query_set=found.data),
+                            world.extract(
+                                attack,
+                                world.n_seed_large,
+                                seed,
+                                budget=world.adaptive_budget,
+                                query_set=found.data,
+                            ),
                             adaptation=adaptation,
                         ),
                         world.honest_user(),
@@ -79,10 +91,10 @@ def table_x(world: World) -> Table:
         "translate": (19.0, 0.85),
         "auto-encoder": (6.0, 0.81),
     }
-    seeds = dict.fromkeys(SPREAD, world.adaptive_seeds)
+    seeds = dict.fromkeys(SPREAD, world.spread_seeds)
     own = next(iter(world.query_sets))
     entries = _entries(world, "jb-top3", figures, seeds, BOTH, own)
-    return Table("x", f"Adaptive JB-top3 with seeds of {own}", tuple(entries), NOTE)
+    return Table("x", f"Adaptive JB-top3 with seeds of {own}", tuple(entries), _note(world))
 
 
 def table_xi(world: World) -> Table:
@@ -103,7 +115,7 @@ def table_xi(world: World) -> Table:
     }
     own = next(iter(world.query_sets))
     entries = _entries(world, "jba-pgd", figures, {}, SOME, own)
-    return Table("xi", f"Adaptive JBA-PGD with seeds of {own}", tuple(entries), NOTE)
+    return Table("xi", f"Adaptive JBA-PGD with seeds of {own}", tuple(entries), _note(world))
 
 
 def table_xii(world: World) -> Table:
@@ -123,7 +135,7 @@ def table_xii(world: World) -> Table:
         "auto-encoder": (4.0, 0.67),
     }
     entries = _entries(world, "jb-top3", figures, {}, {}, world.close_set)
-    return Table("xii", f"Adaptive JB-top3 with seeds of {world.close_set}", tuple(entries), NOTE)
+    return Table("xii", f"Adaptive JB-top3 with seeds of {world.close_set}", tuple(entries), _note(world))
 
 
 POINTS = {400: 0.10, 40: 0.14, 4: 0.71, 1: 0.88}
