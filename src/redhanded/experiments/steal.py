@@ -71,10 +71,11 @@ def steal(
         log(part)
         watch(part)
         clone, tally.queries = part.surrogate, counted.queries
-        if _due(tally.round_queries, counted.queries, attack.budget):
+        due = _due(tally.round_queries, counted.queries, attack.budget)
+        if due:
             judge(clone)
         progress(counted.queries, attack.budget)
-    if tally.round_queries[-1] < counted.queries:
+    if not due:  # a last round that could send nothing trains its clone all the same
         judge(clone)
     return Loot(clone, counted.queries, tuple(tally.round_queries), tuple(tally.round_scores))
 

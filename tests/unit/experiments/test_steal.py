@@ -77,6 +77,12 @@ def test_the_clone_is_scored_every_fiftieth_of_the_budget_and_at_the_end():
     assert play(Counting(500, (13, 4, 4, 4, 4))).round_queries == (13, 25, 29)
 
 
+def test_a_last_clone_without_queries_of_its_own_is_scored():
+    """It was trained for longer than the one before, on the same answers."""
+    found = play(Counting(10, (4, 0)))
+    assert (found.round_queries, found.round_scores) == ((4, 4), (0.0, 0.01))
+
+
 def test_and_once_each_when_table_iii_asks():
     """After a 400th and a 40th of the budget."""
     found = play(Counting(4_000, (1,) * 200))
