@@ -83,7 +83,7 @@ PANELS: tuple[tuple[str, tuple[tuple[str, Callable[[Record], float | None]], ...
             ("on the victim", lambda record: _percent_of(record, "traits_reached_victim")),
         ),
     ),
-    ("mean L2 change (pixels)", (("", lambda record: _mean_of(record, "traits_l2")),)),
+    ("L2 change (pixels)", (("", lambda record: _mean_of(record, "traits_l2")),)),
     (
         "clone's accuracy (%)",
         (

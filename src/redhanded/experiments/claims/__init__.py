@@ -5,6 +5,7 @@ from redhanded.experiments.claims import (
     attacks,
     confidence,
     crossing,
+    data_free,
     likelihood,
     query_sets,
     similarity,
@@ -21,6 +22,7 @@ CLAIMS: tuple[Claim, ...] = (
     *query_sets.CLAIMS,
     *similarity.CLAIMS,
     *adaptive.CLAIMS,
+    *data_free.CLAIMS,
     *likelihood.CLAIMS,
 )
 """In the order in which the paper makes them."""

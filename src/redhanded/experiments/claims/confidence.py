@@ -9,7 +9,18 @@ from redhanded.experiments.characterise import BINS
 from redhanded.experiments.claims.attacks import JBAS
 from redhanded.experiments.claims.base import Claim, Found
 from redhanded.experiments.claims.crossing import FEW, MANY, Model
-from redhanded.experiments.claims.reader import POINT, NotMeasuredError, Reader, exceeds, listed, percent
+from redhanded.experiments.claims.reader import (
+    POINT,
+    NotMeasuredError,
+    Pair,
+    Reader,
+    Sample,
+    exceeds,
+    listed,
+    percent,
+    seen,
+)
+from redhanded.experiments.claims.rounds import crafted, overall
 from redhanded.experiments.tables.extraction import JB_TOP3, JBA_BS, JBA_CW, JBA_PGD
 from redhanded.types import Float64
 
@@ -21,18 +32,22 @@ EARLY = 4
 
 def _pooled(read: Reader, attack: str, model: Model) -> Float64[np.ndarray, " bins"]:
     """The shares of a histogram over all seeds and iterations, from many seeds as in Figure 5."""
+    crafted(read, MANY, attack)
     seeds = read.fields(f"traits_confidence_{model}", MANY, attack)
     return _shares([counts for rounds in seeds for counts in rounds])
 
 
 def _shares(histograms: Sequence[Sequence[int]]) -> Float64[np.ndarray, " bins"]:
-    total: Float64[np.ndarray, " bins"] = np.asarray(histograms, np.float64).sum(0)
-    return total / max(float(total.sum()), 1.0)
+    total: Float64[np.ndarray, " bins"] = np.asarray(histograms, np.float64).reshape(-1, BINS).sum(0)
+    if not total.any():
+        raise NotMeasuredError("there is no predicted confidence of any crafted image")
+    shares: Float64[np.ndarray, " bins"] = total / total.sum()
+    return shares
 
 
-def _sure(shares: Float64[np.ndarray, " bins"]) -> float:
-    """The share above the confidence that counts as high."""
-    return float(shares[round(CONFIDENT * BINS) :].sum())
+def _sure(read: Reader, attack: str, model: Model) -> float:
+    """The share of an attack's images above the confidence that counts as high."""
+    return float(_pooled(read, attack, model)[round(CONFIDENT * BINS) :].sum())
 
 
 def _apart(one: Float64[np.ndarray, " bins"], other: Float64[np.ndarray, " bins"]) -> float:
@@ -41,16 +56,22 @@ def _apart(one: Float64[np.ndarray, " bins"], other: Float64[np.ndarray, " bins"
 
 
 def _uncertain(read: Reader) -> Found:
-    sure = {attack: _sure(_pooled(read, attack, "surrogate")) for attack in JBAS}
-    near, far = [sure[JBA_CW], sure[JBA_BS]], [sure[JB_TOP3], sure[JBA_PGD]]
-    figures = listed(f"{attack} {percent(share)}" for attack, share in sure.items())
-    return exceeds(0.5, max(near)) and exceeds(min(far), max(near)), f"above 0.9: {figures}"
+    same = read.common(MANY, JBAS)
+    sure = seen(JBAS, lambda attack: _sure(same, attack, "surrogate"))
+    near, far = (
+        [sure.found[attack] for attack in attacks if attack in sure.found]
+        for attacks in ((JBA_CW, JBA_BS), (JB_TOP3, JBA_PGD))
+    )
+    unsure = all(exceeds(0.5, share) for share in near)
+    holds = sure.settled(unsure and all(exceeds(more, less) for more in far for less in near))
+    figures = listed(f"{attack} {percent(share)}" for attack, share in sure.found.items())
+    return holds, f"above 0.9: {figures}{sure.rest}"
 
 
 def _victim_sure(read: Reader) -> Found:
-    sure = {attack: _sure(_pooled(read, attack, "victim")) for attack in JBAS}
-    figures = listed(f"{attack} {percent(share)}" for attack, share in sure.items())
-    return all(exceeds(share, 0.5) for share in sure.values()), f"above 0.9: {figures}"
+    sure = seen(JBAS, lambda attack: _sure(read, attack, "victim"))
+    figures = listed(f"{attack} {percent(share)}" for attack, share in sure.found.items())
+    return sure.all(lambda share: exceeds(share, 0.5)), f"above 0.9: {figures}{sure.rest}"
 
 
 def _generated(read: Reader, model: Model) -> list[Sequence[int]]:
@@ -63,10 +84,11 @@ def _generated(read: Reader, model: Model) -> list[Sequence[int]]:
 def _spread_out(read: Reader) -> Found:
     even = np.full(BINS, 1 / BINS)
     theirs = _apart(_shares(_generated(read, "victim")), even)
-    found = {attack: _apart(_pooled(read, attack, "victim"), even) for attack in JBAS}
-    closest = min(found, key=lambda attack: found[attack])
-    figures = f"from even: DFME {theirs:.2f}, nearest JBA {closest} {found[closest]:.2f}"
-    return exceeds(found[closest], theirs), figures
+    jbas = seen(JBAS, lambda attack: _apart(_pooled(read, attack, "victim"), even))
+    holds = jbas.all(lambda ours: exceeds(ours, theirs))
+    closest = min(jbas.found, key=lambda attack: jbas.found[attack])
+    figures = f"from even: DFME {theirs:.2f}, nearest JBA {closest} {jbas.found[closest]:.2f}"
+    return holds, f"{figures}{jbas.rest}"
 
 
 def _synchronise(read: Reader) -> Found:
@@ -84,26 +106,32 @@ def _synchronise(read: Reader) -> Found:
 
 
 def _cw_closer(read: Reader) -> Found:
-    cw, pgd = (
-        mean(mean(rounds) for rounds in read.fields("traits_l2_standardised", MANY, attack))
-        for attack in (JBA_CW, JBA_PGD)
-    )
+    same = read.common(MANY, (JBA_CW, JBA_PGD))
+    cw, pgd = (overall(same, MANY, attack, "traits_l2_standardised") for attack in (JBA_CW, JBA_PGD))
     return exceeds(pgd, cw), f"standardised L2: CW {cw:.2f} (paper 1 to 2.5), PGD {pgd:.2f} (5 to 6)"
 
 
+def _known(read: Reader, table: str, attack: str) -> Sample:
+    """The clone's accuracy on what it was trained on, where that is more than seeds."""
+    crafted(read, table, attack)
+    return Sample(tuple(read.fields("transfer_accuracy", table, attack)))
+
+
 def _overfit(read: Reader) -> Found:
-    shown, holds = [], True
-    for attack in JBAS:
-        known = mean(read.fields("transfer_accuracy", MANY, attack))
-        new = read.figure(MANY, attack).mean
-        holds &= exceeds(known, 0.9) and exceeds(known, new, 0.03)
-        shown.append(f"{attack} {percent(known)} and {percent(new)}")
-    return holds, listed(shown)
+    def known_and_new(attack: str) -> Pair:
+        return Pair(_known(read, MANY, attack), read.figure(MANY, attack))
+
+    found = seen(JBAS, known_and_new)
+    holds = found.all(lambda pair: exceeds(pair.one.mean, 0.9) and exceeds(pair.gain, 0.03))
+    shown = [f"{attack} {percent(known)} and {percent(new)}" for attack, (known, new) in found.found.items()]
+    return holds, f"{listed(shown)}{found.rest}"
 
 
 def _cw_overfits_more(read: Reader) -> Found:
-    cw, pgd = (mean(read.fields("transfer_accuracy", FEW, attack)) for attack in (JBA_CW, JBA_PGD))
-    return exceeds(cw, pgd, POINT), f"on the transfer set: CW {percent(cw)}, PGD {percent(pgd)}"
+    same = read.common(FEW, (JBA_CW, JBA_PGD))
+    cw, pgd = (_known(same, FEW, attack) for attack in (JBA_CW, JBA_PGD))
+    figures = f"on the transfer set: CW {percent(cw)}, PGD {percent(pgd)} of {cw.seeds}"
+    return exceeds(cw.mean, pgd.mean, POINT), figures
 
 
 CLAIMS = (

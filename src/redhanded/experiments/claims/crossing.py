@@ -6,7 +6,8 @@ from typing import Literal
 
 from redhanded.experiments.claims.attacks import JBAS
 from redhanded.experiments.claims.base import Claim, Found
-from redhanded.experiments.claims.reader import NotMeasuredError, Reader, exceeds, listed, percent
+from redhanded.experiments.claims.reader import NotMeasuredError, Reader, exceeds, listed, percent, seen
+from redhanded.experiments.claims.rounds import NothingCraftedError, crafted, iterations, overall
 from redhanded.experiments.tables.extraction import JBA_BS, JBA_CW, JBA_PGD
 
 FEW, MANY = "i", "ii"
@@ -14,40 +15,48 @@ FEW, MANY = "i", "ii"
 Model = Literal["surrogate", "victim"]
 
 
-def _rounds(read: Reader, table: str, attack: str, model: Model) -> list[float]:
-    """The share of crossed samples at each iteration, mean over seeds; empty if nothing could be crafted."""
-    sent, seeds = (read.fields(name, table, attack) for name in ("queries", "n_seed"))
-    if all(queries <= seed_images for queries, seed_images in zip(sent, seeds, strict=True)):
-        return []
-    return [
-        mean(found) for found in zip(*read.fields(f"traits_crossed_{model}", table, attack), strict=False)
-    ]
-
-
 def _share(read: Reader, table: str, attack: str, model: Model) -> float:
-    """The mean over iterations."""
-    rounds = _rounds(read, table, attack, model)
-    if not rounds:
-        raise NotMeasuredError(f"Table {table.upper()}: {attack} could craft nothing")
-    return mean(rounds)
+    """The share of all crafted samples that crossed."""
+    return overall(read, table, attack, f"traits_crossed_{model}")
 
 
-def _idle(attacks: Iterable[str]) -> str:
-    """Name the attacks that crafted nothing."""
-    left = [attack for attack in JBAS if attack not in attacks]
-    return f"; {listed(left)} could craft nothing" if left else ""
+def _idle(read: Reader, table: str) -> list[str]:
+    """The attacks that crafted nothing."""
+    found = []
+    for attack in JBAS:
+        try:
+            crafted(read, table, attack)
+        except NothingCraftedError:
+            found.append(attack)
+        except NotMeasuredError:
+            continue
+    return found
+
+
+def _without(idle: Iterable[str]) -> str:
+    left = listed(idle)
+    return f"; {left} could craft nothing" if left else ""
 
 
 def _pgd_crosses_most(read: Reader) -> Found:
-    measured = {attack: _rounds(read, FEW, attack, "victim") for attack in JBAS}
-    found = {attack: rounds for attack, rounds in measured.items() if rounds}
-    if JBA_PGD not in found:
-        return False, f"{JBA_PGD} could craft nothing"
-    ours = found[JBA_PGD]
-    compared = list(zip(*found.values(), strict=False))
-    best = sum(share >= max(shares) for share, shares in zip(ours, compared, strict=False))
-    shown = listed(f"{attack} {percent(mean(rounds))}" for attack, rounds in found.items())
-    return best == len(compared), f"highest in {best} of {len(compared)} iterations; {shown}{_idle(found)}"
+    idle = _idle(read, FEW)
+    busy = [attack for attack in JBAS if attack not in idle]
+    if JBA_PGD in idle or len(busy) < 2:
+        raise NotMeasuredError(f"Table {FEW.upper()}: there is nothing to compare{_without(idle)}")
+    same = read.common(FEW, busy)
+    crossed = seen(busy, lambda attack: iterations(same, FEW, attack, "traits_crossed_victim"))
+    ours = crossed.found.get(JBA_PGD, [])
+    best = [
+        place
+        for place, share in enumerate(ours)
+        if share >= max(rounds[place] for rounds in crossed.found.values() if place < len(rounds))
+    ]
+    holds = crossed.settled(len(best) == len(ours))
+    shown = listed(
+        f"{attack} {percent(overall(same, FEW, attack, 'traits_crossed_victim'))}" for attack in crossed.found
+    )
+    figures = f"highest in {len(best)} of {len(ours)} iterations; {shown}"
+    return holds, f"{figures}{_without(idle)}{crossed.rest}"
 
 
 def _cw_crosses_surrogate(read: Reader) -> Found:
@@ -61,26 +70,31 @@ def _cw_stays(read: Reader) -> Found:
 
 
 def _many_cross_more(read: Reader) -> Found:
-    both = [attack for attack in JBAS if all(_rounds(read, table, attack, "victim") for table in (FEW, MANY))]
+    idle = {*_idle(read, FEW), *_idle(read, MANY)}
+    both = [attack for attack in JBAS if attack not in idle]
     if not both:
         raise NotMeasuredError("no JBA could craft anything with few seeds and with many")
     few, many = (mean(_share(read, table, attack, "victim") for attack in both) for table in (FEW, MANY))
-    return exceeds(many, few), f"{percent(few)} with few seeds, {percent(many)} with many{_idle(both)}"
+    left = _without(attack for attack in JBAS if attack in idle)
+    return exceeds(many, few), f"{percent(few)} with few seeds, {percent(many)} with many{left}"
 
 
 def _most_stay(read: Reader) -> Found:
-    found = {attack: _share(read, MANY, attack, "victim") for attack in JBAS}
-    figures = listed(f"{attack} {percent(share)}" for attack, share in found.items())
-    return all(exceeds(0.5, share) for share in found.values()), figures
+    shares = seen(JBAS, lambda attack: _share(read, MANY, attack, "victim"))
+    figures = listed(f"{attack} {percent(share)}" for attack, share in shares.found.items())
+    return shares.all(lambda share: exceeds(0.5, share)), f"{figures}{shares.rest}"
 
 
 def _transfer_badly(read: Reader) -> Found:
-    shown, holds = [], True
-    for attack in (JBA_CW, JBA_BS):
-        theirs, ours = (_share(read, MANY, attack, model) for model in ("surrogate", "victim"))
-        holds &= exceeds(theirs / 2, ours)
-        shown.append(f"{attack} {percent(theirs)} on the surrogate, {percent(ours)} on the victim")
-    return holds, "; ".join(shown)
+    def on_both(attack: str) -> tuple[float, float]:
+        return _share(read, MANY, attack, "surrogate"), _share(read, MANY, attack, "victim")
+
+    shares = seen((JBA_CW, JBA_BS), on_both)
+    shown = [
+        f"{attack} {percent(theirs)} on the surrogate, {percent(ours)} on the victim"
+        for attack, (theirs, ours) in shares.found.items()
+    ]
+    return shares.all(lambda pair: exceeds(pair[0] / 2, pair[1])), "; ".join(shown) + shares.rest
 
 
 CLAIMS = (

@@ -1,105 +1,163 @@
 """Tables XIV and XV, Figures 13 and 14: the likelihood detector (§VIII-B)."""
 
 from redhanded.experiments.claims.base import Claim, Found
-from redhanded.experiments.claims.reader import NEAR_FLOOR, Reader, bans, doubt, exceeds, listed
-from redhanded.experiments.claims.similarity import beside_floor
+from redhanded.experiments.claims.query_sets import at_hand
+from redhanded.experiments.claims.reader import (
+    NEAR_FLOOR,
+    NotMeasuredError,
+    Reader,
+    Seen,
+    bans,
+    doubt,
+    exceeds,
+    listed,
+    seen,
+)
+from redhanded.experiments.claims.similarity import beside_floor, far_above
+from redhanded.experiments.comparison import Comparison
+from redhanded.experiments.tables import Entry
 from redhanded.experiments.tables.base import ACCOUNTS, FPR
 from redhanded.experiments.tables.extraction import JB_TOP3
 from redhanded.experiments.world import World
 
-UNLIKELIER = 0.52
-"""Area under the ROC curve above which an attack's images are the less likely: chance is 0.5, and three
-standard errors of 2,400 images beside 5,000 are 0.02."""
+UNLIKELIER = 0.02
+"""Area under the ROC curve by which images must be the less likely: three standard errors of 2,400 images
+beside 5,000."""
 MULTIPLE = 1.5
 """Of the similarity detector's accounts; the paper says twice."""
 UNSEEN = ("ImageNet1k", "SVHN", "CUBS200", "Caltech256")
 """Sets whose theft the paper's likelihood detector overlooks."""
+ALARMED = ("TinyImageNet", "CIFAR100", "Indoor67")
+"""Sets whose FPR §VIII-B3 calls unacceptably high."""
 ALARMING = 0.001
-"""Ten times the target: below the least that the paper calls unacceptable, CINIC10's 0.17%."""
+"""Ten times the target. The sets that §VIII-B3 names lie at 1.18% and more; that CINIC10's 0.17% is too much
+follows only from the section's "otherwise", as the theft there is not overlooked."""
+
+
+def _own(read: Reader) -> str:
+    return read.rows("xiv", ACCOUNTS)[0]
+
+
+def _seeds_alone(read: Reader) -> float:
+    """The AUROC of the seeds that JB-top3 starts from, which random sampling sends as they are."""
+    (place,) = Comparison(read.world, ("vae",), ("random",)).places
+    name = "the comparison: vae before random"
+    (area,) = read.fields_of("auroc", Entry(name, ACCOUNTS, (place.cell,), "bans"), name)
+    return float(area)
 
 
 def _falls(read: Reader) -> Found:
-    own = read.rows("xiv", ACCOUNTS)[0]
-    (area,) = read.fields("auroc", "xiv", own, ACCOUNTS)
-    return exceeds(area, UNLIKELIER), f"AUROC {area:.3f} of honest images above JB-top3's queries"
+    """Figure 13 is of what is crafted: the first queries are natural, and there "two lines converge".
+
+    So what JB-top3 crafted is compared with its own seeds, each against held-out honest images. An area is a
+    mean over the stream's images; that of the crafted ones is what remains of it without the seeds'.
+    """
+    own, alone = _own(read), _seeds_alone(read)
+    area, sent, seeds = (
+        read.fields(name, "xiv", own, ACCOUNTS)[0] for name in ("auroc", "queries", "n_seed")
+    )
+    if sent <= seeds:
+        raise NotMeasuredError("Table XIV: JB-top3 could craft nothing")
+    crafted = (sent * area - seeds * alone) / (sent - seeds)
+    figures = f"AUROC of honest images above what JB-top3 crafted {crafted:.3f}, above its seeds {alone:.3f}"
+    return exceeds(crafted, alone, UNLIKELIER), figures
 
 
 def _outperforms(read: Reader) -> Found:
-    own = read.rows("xiv", ACCOUNTS)[0]
+    own = _own(read)
     likelihood, similarity = read.price("xiv", own), read.price("viii", own, f"{ACCOUNTS}, {JB_TOP3}")
     floor = read.floor("xiv", own)
     figures = f"likelihood {beside_floor(likelihood.mean, floor)}, similarity {bans(similarity)}"
-    holds = exceeds(likelihood.mean, 0.0) and not exceeds(MULTIPLE * similarity.mean, likelihood.mean)
+    dearer = not exceeds(MULTIPLE * similarity.mean, likelihood.mean)
+    holds = far_above(likelihood.mean, floor) and dearer
     return holds, f"{figures}{doubt(likelihood, similarity, NEAR_FLOOR)}"
 
 
-def _unseen(world: World) -> list[str]:
-    seeds = world.n_seed_large
-    return [row for row, found in world.query_sets.items() if row in UNSEEN and not found.lacks(seeds)]
+def _able(read: Reader) -> None:
+    """Raise unless it finds the theft it was built for: a detector that never alarms overlooks everything."""
+    own = _own(read)
+    if not far_above(read.price("xiv", own).mean, read.floor("xiv", own)):
+        raise NotMeasuredError("the detector bans nobody on the victim's own set either")
 
 
 def _overlooks(read: Reader) -> Found:
-    found = {row: read.price("xiv", row).mean for row in _unseen(read.world)}
-    figures = listed(f"{row} {bans(price)}" for row, price in found.items())
-    return not any(found.values()), f"bans: {figures}"
+    prices = seen(at_hand(read.world, UNSEEN), lambda row: read.price("xiv", row).mean)
+    overlooked = prices.all(lambda price: not price)
+    if overlooked:
+        _able(read)
+    shown = listed(f"{row} {bans(price)}" for row, price in prices.found.items())
+    return overlooked, f"bans: {shown}{prices.rest}"
 
 
 def _has_unseen(world: World) -> str:
-    return "" if _unseen(world) else f"none of {', '.join(UNSEEN)} holds {world.n_seed_large:,} images here"
+    found = at_hand(world, UNSEEN)
+    return "" if found else f"none of {listed(UNSEEN)} holds {world.n_seed_large:,} images here"
 
 
-def _rates(read: Reader) -> dict[str, float]:
-    """The FPR of every set at hand but the victim's own."""
-    own = next(iter(read.world.query_sets))
-    return {row: read.figure("xv", row, FPR).mean for row in read.rows("xv", FPR) if row != own}
+def _rates(read: Reader, rows: list[str]) -> Seen[str, float]:
+    return seen(rows, lambda row: read.figure("xv", row, FPR).mean)
+
+
+def _alarmed(world: World) -> list[str]:
+    return [row for row in ALARMED if row in world.query_sets and world.query_sets[row].benign]
 
 
 def _false_alarms(read: Reader) -> Found:
-    found = _rates(read)
-    alarming = [row for row, rate in found.items() if not exceeds(ALARMING, rate)]
-    return bool(alarming), listed(f"{row} {rate:.3%}" for row, rate in found.items())
+    rates = _rates(read, _alarmed(read.world))
+    holds = rates.all(lambda rate: not exceeds(ALARMING, rate))
+    return holds, listed(f"{row} {rate:.3%}" for row, rate in rates.found.items()) + rates.rest
+
+
+def _has_alarmed(world: World) -> str:
+    return "" if _alarmed(world) else f"none of {listed(ALARMED)} is at hand here"
 
 
 def _either_or(read: Reader) -> Found:
-    rates = _rates(read)
-    rows = [row for row in read.rows("xiv", ACCOUNTS) if row in rates]
-    found = {row: (read.price("xiv", row).mean, rates[row]) for row in rows}
-    useful = [row for row, (price, rate) in found.items() if price > 0 and exceeds(ALARMING, rate)]
-    shown = listed(f"{row} {bans(price)} at {rate:.3%}" for row, (price, rate) in found.items())
-    return not useful, f"bans and FPR: {shown}"
+    own = next(iter(read.world.query_sets))
+    at_hand = read.rows("xv", FPR)
+    rows = [row for row in read.rows("xiv", ACCOUNTS) if row != own and row in at_hand]
+    if not rows:
+        raise NotMeasuredError("Tables XIV and XV have no other set in common here")
+    places = seen(rows, lambda row: (read.price("xiv", row).mean, read.figure("xv", row, FPR).mean))
+    useless = places.all(lambda found: not found[0] or not exceeds(ALARMING, found[1]))
+    if useless:
+        _able(read)
+    shown = listed(f"{row} {bans(price)} at {rate:.3%}" for row, (price, rate) in places.found.items())
+    return useless, f"bans and FPR: {shown}{places.rest}"
 
 
 CLAIMS = (
     Claim(
         "likelihood-falls",
-        "JB-top3's queries are less likely than honest images (AUROC above 0.52).",
+        "What JB-top3 crafts is less likely than the seeds it starts from (AUROC over 0.02 higher).",
         "Figure 13, §VIII-B1",
         _falls,
     ),
     Claim(
         "likelihood-outperforms",
         "On the victim's own set the likelihood detector asks JB-top3 twice the similarity detector's "
-        "accounts (at least 1.5 times).",
-        "Tables VII and XIV, §VIII-B3",
+        "accounts (at least 1.5 times), and far more than an honest user pays.",
+        "Tables VIII and XIV, §VIII-B3",
         _outperforms,
     ),
     Claim(
         "likelihood-overlooks",
         "With seeds of SVHN, ImageNet1k, CUBS200 or Caltech256 it bans JB-top3 not once.",
-        "Table XIV",
+        "Table XIV, §VIII-B3",
         _overlooks,
         _has_unseen,
     ),
     Claim(
         "likelihood-false-alarms",
-        "Of some other set it bans honest users ten times too often or more (0.1%).",
+        "Honest users of Indoor67, TinyImageNet and CIFAR100 it bans ten times too often or more (0.1%).",
         "Table XV, §VIII-B3, §IX",
         _false_alarms,
+        _has_alarmed,
     ),
     Claim(
         "likelihood-either-or",
         "On every other set it either overlooks JB-top3 or bans honest users ten times too often.",
-        "Tables XIV and XV, §I",
+        "Tables XIV and XV, §I, §VIII-B3",
         _either_or,
     ),
 )

@@ -1,9 +1,9 @@
 """What claims read of records: figures of tables, what queries were like, and how to compare them."""
 
-from collections.abc import Iterable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field, replace
 from statistics import mean
-from typing import Any
+from typing import Any, Generic, NamedTuple, TypeVar
 
 from redhanded.experiments.store import Record
 from redhanded.experiments.tables import TABLES, Entry, Look, Table
@@ -38,6 +38,65 @@ class Sample:
     def range(self) -> float:
         """The largest less the smallest."""
         return max(self.values) - min(self.values)
+
+    @property
+    def seeds(self) -> str:
+        """How many seeds there are, in words."""
+        return "1 seed" if len(self.values) == 1 else f"{len(self.values)} seeds"
+
+
+class Pair(NamedTuple):
+    """Two figures of the same seeds."""
+
+    one: Sample
+    other: Sample
+
+    @property
+    def gain(self) -> float:
+        """By how much the first exceeds the second."""
+        return self.one.mean - self.other.mean
+
+
+Row = TypeVar("Row")
+Figure = TypeVar("Figure")
+
+
+@dataclass(frozen=True)
+class Seen(Generic[Row, Figure]):
+    """What was read of the rows that a claim of every row is about, and which of them could not be read.
+
+    One row that refutes such a claim decides it; one that is not measured leaves it open only until then.
+    """
+
+    found: dict[Row, Figure]
+    missing: tuple[NotMeasuredError, ...]
+
+    def all(self, confirms: Callable[[Figure], bool]) -> bool:
+        """Whether every row confirms; raises what is missing unless a row refutes."""
+        return self.settled(all(map(confirms, self.found.values())))
+
+    def settled(self, holds: bool) -> bool:
+        """Return what the rows there are say of a claim of every row; raises what is missing if it holds."""
+        if holds and self.missing:
+            raise self.missing[0]
+        return holds
+
+    @property
+    def rest(self) -> str:
+        """Say how many rows a claim was refuted without."""
+        return f"; {len(self.missing)} more not measured" if self.missing else ""
+
+
+def seen(rows: Iterable[Row], look: Callable[[Row], Figure]) -> Seen[Row, Figure]:
+    """Read each row; those that are not measured are noted."""
+    found: dict[Row, Figure] = {}
+    missing = []
+    for row in rows:
+        try:
+            found[row] = look(row)
+        except NotMeasuredError as lacking:
+            missing.append(lacking)
+    return Seen(found, tuple(missing))
 
 
 @dataclass(frozen=True)
@@ -88,11 +147,41 @@ class Reader:
         except KeyError as lacking:
             raise NotMeasuredError(f"{place}: its record has no {lacking}") from lacking
 
+    def common(self, table: str, rows: Sequence[str], column: str = ACCURACY) -> "Reader":
+        """Return a reader that sees of `rows` those seeds only which all of them have measured.
+
+        The mean of three seeds beside a single one compares seeds as much as rows. A row of which there is
+        nothing hides nothing of the others: reading it raises.
+        """
+        entries = [self.entry(table, row, column) for row in rows]
+        measured = [[cell for cell in entry.cells if self.look(cell) is not None] for entry in entries]
+        by_seed = [{cell.described()["seed"]: cell for cell in cells} for cells in measured if cells]
+        shared = set.intersection(*map(set, by_seed)) if by_seed else set()
+        if by_seed and not shared:
+            raise NotMeasuredError(f"Table {table.upper()}: {listed(rows)} have no seed in common")
+        hidden = {cell for cells in by_seed for seed, cell in cells.items() if seed not in shared}
+        return replace(self, look=lambda cell: None if cell in hidden else self.look(cell))
+
+    def pair(self, table: str, row: str, other: str, column: str = ACCURACY) -> Pair:
+        """Return what a table shows of two rows, of the seeds that both have measured."""
+        same = self.common(table, (row, other), column)
+        return Pair(same.figure(table, row, column), same.figure(table, other, column))
+
+    def prices(self, table: str, row: str, other: str) -> Pair:
+        """Return the accounts of two rows, of the seeds that both have measured."""
+        same = self.common(table, (row, other), ACCOUNTS)
+        return Pair(same.price(table, row), same.price(table, other))
+
     def fields(self, name: str, table: str, row: str, column: str = ACCURACY) -> list[Any]:
         """Return one field of the records behind a place, one a seed."""
-        records = self.records(table, row, column)
+        place = f"Table {table.upper()}: {row}, {column}"
+        return self.fields_of(name, self.entry(table, row, column), place)
+
+    def fields_of(self, name: str, entry: Entry, place: str) -> list[Any]:
+        """Return one field of the records behind an entry; `place` names it where there is none."""
+        records = self.records_of(entry, place)
         if any(record.get(name) is None for record in records):
-            raise NotMeasuredError(f"Table {table.upper()}: {row}: its record has no {name!r}")
+            raise NotMeasuredError(f"{place}: its record has no {name!r}")
         return [record[name] for record in records]
 
     def price(self, table: str, row: str, column: str = ACCOUNTS) -> Sample:
