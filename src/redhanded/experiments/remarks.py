@@ -29,7 +29,7 @@ ADAPTIVE = (
     "What each adaptation does: [adaptive attacks](adaptive.md). The paper also trains the filter's detector "
     "on the whole of CINIC-10, which is not at hand."
 )
-THIEF = "The thief's own detector and auto-encoder learn from fewer images, for fewer epochs. " + BANS
+THIEF = "The thief's own detector and auto-encoder learn from fewer images. " + BANS
 LIKELIHOOD = (
     "The threshold is tuned to the same rate of 0.01%, but on the stream that tunes every detector of this "
     "project, near-duplicates taken out."
