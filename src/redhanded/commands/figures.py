@@ -16,7 +16,7 @@ from redhanded.experiments.query_figures import (
     crossed_samples,
     traits_by_attack,
 )
-from redhanded.experiments.records import read_records
+from redhanded.experiments.records import plain, read_records
 
 OF_THE_PAPER = ("jb-top3", "jba-pgd", "jba-cw", "jba-bs")
 """The attacks that its figures show; others are drawn apart, so that lines stay few."""
@@ -28,12 +28,13 @@ def figures(
 ) -> None:
     """Draw what queries look like (the paper's Figures 2, 3, 5 and 6) from extraction records.
 
-    Writes a PNG and an SVG for each figure: crossed samples over iterations, and histograms of predicted
+    Of attacks as they are: thefts that were adapted, or had other images, are left out. Writes a PNG and an
+    SVG for each figure: crossed samples over iterations, and histograms of predicted
     confidence on surrogate and victim, a set for each world and number of seeds; and one that sums up each
     world's attacks: targets reached, distortion, overfitting, diversity of features.
     """
     read = list(read_records(records))
-    found = [record for record in read if record.get("kind") == "extraction"]
+    found = plain(record for record in read if record.get("kind") == "extraction")
     if not found:
         raise RedhandedError(
             f"records: {records} holds no extraction records; make some with `redhanded run`"

@@ -41,8 +41,9 @@ def ranked_by_query_set(table: Table, look: Look) -> Figure:
             axes.plot(*_columns(theirs), ls="", marker=marker, ms=6, color=colour, mfc="none")
         axes.set_yticks(range(len(ranked)), ranked)
         axes.set(xlabel="extraction accuracy (%)", xlim=(0, 100), ylim=(-0.6, len(ranked) - 0.4))
+        printed = any(entry.published is not None for entries in measured.values() for entry in entries)
         hollow = Line2D([], [], ls="", marker="o", ms=6, color=INK, mfc="none", label="published")
-        return finish(figure, axes, hollow)
+        return finish(figure, axes, *([hollow] if printed else []))
 
 
 def _columns(points: list[tuple[float, float]]) -> tuple[list[float], list[float]]:

@@ -72,11 +72,13 @@ def test_nothing_is_drawn_without_records(context):
 @pytest.mark.parametrize(("name", "table"), [("2", "i"), ("3", "ii")])
 def test_crossed_samples_are_those_of_the_tables_seeds(context, name, table):
     world = tiny()
-    for seed, cell in enumerate(TABLES[table](world).find("JBA-PGD", "Ex. Acc.").cells):
+    cells = TABLES[table](world).find("JBA-PGD", "Ex. Acc.").cells
+    for seed, cell in enumerate(cells):
         measure(cell, context, **CRAFTED | {"traits_crossed_surrogate": [0.1 * seed, 0.5]})
     # the other cells of the table count for nothing
     measure(TABLES[table](world).find("Baseline", "Ex. Acc.").cells[0], context, **CRAFTED)
-    assert lines(FIGURES[name](world).draw(context)) == {"jba-pgd": pytest.approx([10.0, 50.0])}
+    first = 10.0 * (len(cells) - 1) / 2
+    assert lines(FIGURES[name](world).draw(context)) == {"jba-pgd": pytest.approx([first, 50.0])}
 
 
 def test_confidence_has_a_row_an_attack_and_four_points_of_a_generator(context):
@@ -112,6 +114,7 @@ def test_sets_are_ranked_by_what_is_stolen_from_them(context, name, table):
         if len(line.get_xdata())
     }
     assert shown == {"RS": [(40.0, 1), (10.0, 0)], "JB-top3": [(30.0, 1), (50.0, 2)], "JBA-PGD": [(20.0, 2)]}
+    assert "published" not in [text.get_text() for text in axes.figure.legends[0].get_texts()]
 
 
 def test_published_figures_are_hollow(context):
@@ -124,6 +127,7 @@ def test_published_figures_are_hollow(context):
     assert list(theirs.get_xdata()) == pytest.approx([78.0])
     assert theirs.get_markerfacecolor() == "none"
     assert ours.get_color() == theirs.get_color()
+    assert "published" in [text.get_text() for text in axes.figure.legends[0].get_texts()]
 
 
 @pytest.fixture
