@@ -28,8 +28,9 @@ def figures(
 ) -> None:
     """Draw what queries look like (the paper's Figures 2, 3, 5 and 6) from extraction records.
 
-    Of attacks as they are: thefts that were adapted, or had other images, are left out. Writes a PNG and an
-    SVG for each figure: crossed samples over iterations, and histograms of predicted
+    Of attacks as they are: thefts that were adapted, or had other images, are left out.
+
+    Writes a PNG and an SVG for each figure: crossed samples over iterations, and histograms of predicted
     confidence on surrogate and victim, a set for each world and number of seeds; and one that sums up each
     world's attacks: targets reached, distortion, overfitting, diversity of features.
     """

@@ -120,6 +120,11 @@ class World:
     classes: int = 10
     """Of the victim."""
 
+    @property
+    def adaptive_queries(self) -> int:
+        """What a thief of Tables X to XII may send."""
+        return self.budget if self.adaptive_budget is None else self.adaptive_budget
+
     def train_victim(self) -> TrainVictim:
         """The model to steal."""
         return TrainVictim(self.name, self.victim_data, self.test, self.victim, self.victim_training)

@@ -181,7 +181,7 @@ def _eight_accounts(read: Reader) -> Found:
 
 
 def _paper_budget(world: World) -> str:
-    budget = world.budget if world.adaptive_budget is None else world.adaptive_budget
+    budget = world.adaptive_queries
     if budget >= PAPER_BUDGET:
         return ""
     scaled = PAPER_ACCOUNTS * budget / PAPER_BUDGET

@@ -23,8 +23,7 @@ NOTE = (
 
 
 def _note(world: World) -> str:
-    queries = world.budget if world.adaptive_budget is None else world.adaptive_budget
-    return f"{world.n_seed_large:,} seeds and {queries:,} queries. {NOTE}"
+    return f"{world.n_seed_large:,} seeds and {world.adaptive_queries:,} queries. {NOTE}"
 
 
 Figures = Mapping[str, tuple[float, float]]
@@ -57,7 +56,7 @@ def _entries(
                                 attack,
                                 world.n_seed_large,
                                 seed,
-                                budget=world.adaptive_budget,
+                                budget=world.adaptive_queries,
                                 query_set=found.data,
                             ),
                             adaptation=adaptation,
