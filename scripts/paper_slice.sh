@@ -9,10 +9,14 @@
 # OUT holds at most four files of 15 MB: records, detectors, per-query logs without their images, and weights as
 # far as they fit. Surrogates and query images stay behind: a detection is measured in the slice that made its
 # stream. Checkpoints of unfinished trainings stay in SLICE_WORK for the next run on the same machine, and
-# travel if they are small.
+# travel if they are small; the steps of unfinished attacks stay there and do not travel.
 #
-# Environment: SLICE_WORLD (paper), SLICE_DEVICE (cuda), SLICE_WORK (/tmp/redhanded-slice), SLICE_RECORDS
-# (results/$SLICE_WORLD), SLICE_ARTEFACTS (runs/artefacts), SLICE_SETS (the image sets to pack), PYTHON (python3).
+# Several cells share the device: a training with small batches leaves most of a GPU idle. Each holds a process
+# with its images.
+#
+# Environment: SLICE_WORLD (paper), SLICE_DEVICE (cuda), SLICE_JOBS (cells at once, 4), SLICE_WORK
+# (/tmp/redhanded-slice), SLICE_RECORDS (results/$SLICE_WORLD), SLICE_ARTEFACTS (runs/artefacts), SLICE_SETS
+# (the image sets to pack), PYTHON (python3).
 set -euo pipefail
 
 here=$(cd "$(dirname "$0")/.." && pwd)
@@ -28,10 +32,12 @@ usage() { sed -n '2,/^set/{/^#/s/^# \{0,1\}//p}' "$0" >&2; exit 2; }
 
 # Files of an artefact store that are worth carrying, smallest first, as far as they fit: every result and
 # detector, and the weights of victims and encoders. What an extraction made is not among them but for its
-# compact log: without the images its folder would look whole and not be.
+# compact log: without the images its folder would look whole and not be. The remembered steps of an attack
+# under way are as large as its images.
 carried() {
   local room=$most
-  (cd "$1" && find . -type f ! -path '*/log/*' ! -name '*.partial' -printf '%s %p\n') | sort -n |
+  (cd "$1" && find . -type f ! -path '*/log/*' ! -name '*.partial' ! -name 'step-*' ! -name '*trained-*' \
+    -printf '%s %p\n') | sort -n |
     while read -r size path; do
       [ -d "$1/$(dirname "$path")/log" ] && continue
       room=$((room - size))
@@ -69,7 +75,7 @@ run() {
     touch "$work/.unpacked"
   fi
   REDHANDED_DATA="$work/data" PYTHONPATH="$here/src" "$python" -m redhanded.cli run "${@:-all}" \
-    --world "$world" --time-limit "$seconds" --device "${SLICE_DEVICE:-cuda}" \
+    --world "$world" --time-limit "$seconds" --device "${SLICE_DEVICE:-cuda}" --jobs "${SLICE_JOBS:-4}" \
     --out "$work/records" --artefacts "$work/artefacts"
   # the per-query logs without their images: labels, parents, targets, kinds, rounds
   for log in "$work"/artefacts/*/log; do

@@ -2,8 +2,10 @@
 
 import itertools
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import FrozenInstanceError, dataclass, field, replace
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,8 +14,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from redhanded.errors import RedhandedError
+from redhanded.errors import OutOfTimeError, RedhandedError
+from redhanded.experiments.journal import FileJournal
 from redhanded.lab.attacks import exchange
+from redhanded.lab.attacks.resume import FORGETFUL, Journal, Journaled
 from redhanded.lab.models import build
 from redhanded.lab.training import Training
 from redhanded.lab.types import Adaptation, Adapted, Attack, Kind, Round, as_is
@@ -27,6 +31,9 @@ choosing = pytest.mark.parametrize(
 )
 inventing = pytest.mark.parametrize(
     "row", [row for row in ROWS if row.attack.starts_from == "nothing"], ids=lambda row: row.name
+)
+remembering = pytest.mark.parametrize(
+    "row", [row for row in ROWS if isinstance(row.attack, Journaled)], ids=lambda row: row.name
 )
 training = pytest.mark.parametrize(
     "row",
@@ -74,9 +81,12 @@ def start(
     adapt: Adaptation = as_is,
     seed: int = 0,
     attack: Attack | None = None,
+    journal: Journal = FORGETFUL,
 ) -> Iterator[Round]:
     generator = torch.Generator().manual_seed(seed)
-    further = {name: value[: len(seeds)] for name, value in row.further.items()}
+    further: dict[str, Any] = {name: value[: len(seeds)] for name, value in row.further.items()}
+    if journal is not FORGETFUL:
+        further["journal"] = journal
     return (attack or row.attack).run(
         oracle or row.oracle,
         seeds,
@@ -306,6 +316,22 @@ def test_trains_on_everything_crafted_with_the_labels_of_what_was_sent(
     # the last one alone has the final training
     assert [config for *_, config in trainings] == [row.training] * (len(rounds) - 1) + [FINAL]
     assert len({id(model) for model, *_ in trainings}) == len(rounds)  # each one fresh
+
+
+@remembering
+def test_goes_on_after_any_long_step(row: Row, tmp_path: Path) -> None:
+    """However often it is cut short, its queries and its clone are those of an attack that was not."""
+    expected, _ = played(row)
+    rounds: list[Round] = []
+    tries = 0
+    while not rounds:
+        tries += 1
+        with suppress(OutOfTimeError):  # the time is always up: a try takes one step, or a training's step
+            rounds = list(start(row, seeds_for(row), journal=FileJournal(tmp_path, deadline=0.0)))
+    assert tries > 2
+    for name in ("crafted", "sent", "labels", "parents", "targets"):
+        assert torch.equal(whole(rounds, name), whole(expected, name))
+    assert same_weights(rounds[-1].surrogate, expected[-1].surrogate)
 
 
 @every_attack

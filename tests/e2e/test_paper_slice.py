@@ -35,6 +35,7 @@ def slice_of(tmp_path):
         "REDHANDED_DATA": str(tmp_path / "data"),
         "SLICE_WORLD": "demo",
         "SLICE_DEVICE": "cpu",
+        "SLICE_JOBS": "2",
         "SLICE_SETS": "svhn",
         "SLICE_WORK": str(tmp_path / "work"),
         "SLICE_RECORDS": str(tmp_path / "records"),

@@ -137,12 +137,21 @@ def revision() -> str:
 
 
 def _measure(cell: Cell, context: Context) -> None:
+    earlier = context.store.scratch(cell) / "seconds.checkpoint.txt"
+    spent = float(earlier.read_text(encoding="utf-8")) if earlier.is_file() else 0.0
     began = time.perf_counter()
-    found = cell.run(context)
+    try:
+        found = cell.run(context)
+    except OutOfTimeError:
+        if cell.resumes:  # what it did so far belongs to what its result will have cost
+            partial = earlier.with_suffix(".partial")
+            partial.write_text(str(spent + time.perf_counter() - began), encoding="utf-8")
+            partial.replace(earlier)
+        raise
     _drop_checkpoints(context.store.scratch(cell))
     context.store.keep(cell)
     if context.store.record(cell) is None:  # artefacts made again do not rewrite what was measured
-        seconds = {"seconds": round(time.perf_counter() - began, 2)}
+        seconds = {"seconds": round(spent + time.perf_counter() - began, 2)}
         record = cell.described() | found | seconds | {"key": cell.key} | provenance(context.device)
         context.store.save_record(cell, record)
 

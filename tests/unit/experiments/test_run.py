@@ -132,6 +132,33 @@ def test_out_of_time_inside_a_cell_keeps_its_scratch(context):
     assert not list(context.store.artefact(cell).iterdir())
 
 
+@pytest.mark.parametrize("resumes", [True, False])
+def test_seconds_are_those_of_all_runs_that_made_the_result(context, resumes, monkeypatch):
+    """A cell that goes on where it stopped cost what it did before, too; one that starts again did not."""
+    now = [100.0]
+    monkeypatch.setattr("redhanded.experiments.run.time.perf_counter", lambda: now[0])
+
+    @dataclass(frozen=True)
+    class Sliced(Step):
+        resumes: ClassVar[bool] = False
+
+        def run(self, context):
+            half = context.store.scratch(self) / "half.checkpoint.txt"
+            if half.exists() and half.read_text() == "twice":
+                now[0] += 5
+                return {}
+            half.write_text("twice" if half.exists() else "once")
+            now[0] += 20
+            raise OutOfTimeError("time limit")
+
+    monkeypatch.setattr(Sliced, "resumes", resumes)
+    cell = Sliced("sliced")
+    for _ in range(3):
+        run_cells([cell], context)
+    assert context.store.record(cell)["seconds"] == (45 if resumes else 5)
+    assert not list(context.store.artefact(cell).iterdir())
+
+
 def test_a_damaged_record_is_named(context):
     """The fix is in the line."""
     run_cells([FIRST], context)

@@ -16,11 +16,13 @@ from redhanded.experiments.cells.victim import TrainVictim
 from redhanded.experiments.characterise import Characteriser
 from redhanded.experiments.context import Cell, Context
 from redhanded.experiments.datasets import Data, as_tensor
+from redhanded.experiments.journal import FileJournal
 from redhanded.experiments.metrics import accuracy, agreement
 from redhanded.experiments.querylog import LogWriter, QueryLog
 from redhanded.experiments.steal import steal
 from redhanded.experiments.store import Record
 from redhanded.lab.attacks import KnockoffNets
+from redhanded.lab.attacks.resume import Journaled
 from redhanded.lab.data.seeds import draw_seeds
 from redhanded.lab.defences import ArgmaxOf
 from redhanded.lab.initialisation import Weights, transplant
@@ -53,7 +55,11 @@ class Extract(Keyed):
     """Whether the thief trains on probabilities; of a defended victim only."""
 
     version: ClassVar[int] = 1
-    resumes: ClassVar[bool] = False
+
+    @property
+    def resumes(self) -> bool:
+        """Whether its long steps are remembered; those of data-free extraction are many and short."""
+        return isinstance(self.attack, Journaled)
 
     @property
     def world(self) -> str:
@@ -99,9 +105,16 @@ class Extract(Keyed):
         } | ({} if self.defence is None else {"defence": self.defence.title, "answers": self._answers})
 
     def run(self, context: Context) -> Record:
-        """Attack the unguarded victim; detection cells replay the log."""
+        """Attack the unguarded victim; detection cells replay the log.
+
+        An attack that was cut short asks its queries anew, but takes no long step twice.
+        """
         generator = context.generator(self)
-        further = {} if self.adaptation is None else {"adapt": self.adaptation.make(context, generator)}
+        further: dict[str, Any] = {}
+        if self.adaptation is not None:
+            further["adapt"] = self.adaptation.make(context, generator)
+        if self.resumes:
+            further["journal"] = FileJournal(context.store.scratch(self), context.deadline)
         with LogWriter(context.store.scratch(self) / "log") as log:
             clone, found = self.carry_out(context, generator, self.characteriser(context), log=log, **further)
         save_model(clone, context, self)

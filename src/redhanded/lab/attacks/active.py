@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from redhanded.errors import RedhandedError
 from redhanded.lab.attacks.exchange import Exchange, Transfer
 from redhanded.lab.attacks.order import send_order
+from redhanded.lab.attacks.resume import FORGETFUL, Journal, Tensors
 from redhanded.lab.attacks.selection import (
     Dfal,
     Strategy,
@@ -54,6 +55,7 @@ class ActiveThief:
 
     starts_from: ClassVar[Start] = "pool"
     answers: ClassVar[Answers] = "labels"
+    journaled: ClassVar[Literal[True]] = True
 
     def run(
         self,
@@ -63,6 +65,7 @@ class ActiveThief:
         adapt: Adaptation = as_is,
         new_surrogate: NewModel,
         generator: torch.Generator,
+        journal: Journal = FORGETFUL,
     ) -> Iterator[Round]:
         """Yield the random round, then a round per selection from the pool `seeds` until the budget is spent.
 
@@ -77,7 +80,7 @@ class ActiveThief:
                 f"budget: choosing {self.budget} queries needs a pool of at least as many images, "
                 f"got {len(seeds)}; give more images or lower the budget"
             )
-        transfer = Transfer(oracle, adapt, self.budget)
+        transfer = Transfer(oracle, adapt, self.budget, journal)
         unsent = torch.ones(len(seeds), dtype=torch.bool)
         chosen = torch.randperm(len(seeds), generator=generator)[: self._first()]
         exchanged = self._send(transfer, seeds, chosen, unsent, generator)
@@ -87,7 +90,7 @@ class ActiveThief:
             yield exchanged.round(surrogate)
             count = -(-transfer.left // max(1, self.rounds - number))
             rows = unsent.nonzero()[:, 0]
-            chosen = self._choose(surrogate, seeds, rows, transfer.images, count, generator)
+            chosen = self._chosen(transfer, surrogate, seeds, rows, count, generator)
             exchanged = self._send(transfer, seeds, chosen, unsent, generator)
             number += 1
         yield exchanged.round(transfer.train(new_surrogate(), self.final_training, generator))
@@ -110,6 +113,22 @@ class ActiveThief:
         chosen = chosen[send_order(len(chosen), 1, self.order, generator)]
         unknown = torch.full((len(chosen),), -1)
         return transfer.send(pool[chosen.to(pool.device)], unknown, unknown, "pool")
+
+    def _chosen(
+        self,
+        transfer: Transfer,
+        surrogate: nn.Module,
+        pool: Images,
+        rows: Int[Tensor, " m"],
+        count: int,
+        generator: torch.Generator,
+    ) -> Int[Tensor, " k"]:
+        """Choose, or find what was chosen before."""
+
+        def choose() -> Tensors:
+            return {"rows": self._choose(surrogate, pool, rows, transfer.images, count, generator)}
+
+        return transfer.journal.step(choose, generator)["rows"]
 
     def _choose(
         self,

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from redhanded.lab.training import Training, train_classifier
+from redhanded.lab.attacks.resume import FORGETFUL, Journal
+from redhanded.lab.training import Checkpoint, Training, train_classifier
 from redhanded.lab.types import Adaptation, Images, Kind, Oracle, Outputs, Round, as_is
 from redhanded.types import Int
 
@@ -54,10 +55,11 @@ class Exchange:
 class Transfer:
     """The growing transfer set D of one attack, never larger than the budget."""
 
-    def __init__(self, oracle: Oracle, adapt: Adaptation, budget: int) -> None:
+    def __init__(self, oracle: Oracle, adapt: Adaptation, budget: int, journal: Journal = FORGETFUL) -> None:
         """Start empty."""
         self._oracle, self._adapt = oracle, adapt
         self.budget = budget
+        self.journal = journal
         self._crafted: list[Images] = []
         self._labels: list[Outputs] = []
         self._count = 0
@@ -107,5 +109,10 @@ class Transfer:
 
     def train(self, model: nn.Module, training: Training, generator: torch.Generator) -> nn.Module:
         """Train a fresh model on the whole transfer set."""
-        train_classifier(model, self.images, self.labels, training, generator)
+        images, labels = self.images, self.labels
+
+        def train(checkpoint: Checkpoint | None) -> None:
+            train_classifier(model, images, labels, training, generator, checkpoint=checkpoint)
+
+        self.journal.training(model, train, generator)
         return model

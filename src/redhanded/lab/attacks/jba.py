@@ -19,6 +19,7 @@ from redhanded.lab.attacks.perturb import (
     Reversible,
     SignedSteps,
 )
+from redhanded.lab.attacks.resume import FORGETFUL, Journal
 from redhanded.lab.models import CIFAR10_STD
 from redhanded.lab.training import Training, predict
 from redhanded.lab.types import (
@@ -88,6 +89,7 @@ class Jba:
 
     starts_from: ClassVar[Start] = "seeds"
     answers: ClassVar[Answers] = "labels"
+    journaled: ClassVar[Literal[True]] = True
 
     def __post_init__(self) -> None:
         """Reject a step that cannot be turned around."""
@@ -104,6 +106,7 @@ class Jba:
         adapt: Adaptation = as_is,
         new_surrogate: NewModel,
         generator: torch.Generator,
+        journal: Journal = FORGETFUL,
     ) -> Iterator[Round]:
         """Yield the seed round, then a round per augmentation until the budget is spent.
 
@@ -117,7 +120,7 @@ class Jba:
                 f"budget: {self.budget} queries cannot hold {len(seeds)} seeds; "
                 "give at least one seed and at most as many as the budget"
             )
-        transfer = Transfer(oracle, adapt, self.budget)
+        transfer = Transfer(oracle, adapt, self.budget, journal)
         exchanged = transfer.seed(seeds)
         surrogate, number = new_surrogate(), 0
         while transfer.left > 0 and len(exchanged.crafted) > 0:
@@ -229,9 +232,21 @@ class Jba:
                 images,
                 labels,
             )
-            parts.append(perturbation(surrogate, aim, generator))
+            parts.append(_remembered(transfer.journal, perturbation, surrogate, aim, generator))
         crafted, failed, keep = (torch.cat(column) for column in zip(*parts, strict=True))
         return Crafted(crafted.contiguous(), failed, keep)
+
+
+def _remembered(
+    journal: Journal,
+    perturbation: Perturbation,
+    surrogate: nn.Module,
+    aim: Aim,
+    generator: torch.Generator,
+) -> Crafted:
+    """Craft, or find what was crafted before."""
+    found = journal.step(lambda: perturbation(surrogate, aim, generator)._asdict(), generator)
+    return Crafted(**{name: value.to(aim.sources.device) for name, value in found.items()})
 
 
 def top_targets(logits: Outputs, labels: Outputs, count: int) -> Int[Tensor, "n k"]:

@@ -2,12 +2,13 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 import torch
 
 from redhanded.errors import RedhandedError
 from redhanded.lab.attacks.exchange import Transfer
+from redhanded.lab.attacks.resume import FORGETFUL, Journal
 from redhanded.lab.training import Training
 from redhanded.lab.types import Adaptation, Answers, Images, NewModel, Oracle, Order, Round, Start, as_is
 
@@ -22,6 +23,7 @@ class RandomSampling:
 
     starts_from: ClassVar[Start] = "seeds"
     answers: ClassVar[Answers] = "labels"
+    journaled: ClassVar[Literal[True]] = True
 
     def run(
         self,
@@ -31,6 +33,7 @@ class RandomSampling:
         adapt: Adaptation = as_is,
         new_surrogate: NewModel,
         generator: torch.Generator,
+        journal: Journal = FORGETFUL,
     ) -> Iterator[Round]:
         """Yield the one round; raises `RedhandedError` for fewer seeds than the budget."""
         if len(seeds) < self.budget:
@@ -38,7 +41,7 @@ class RandomSampling:
                 f"budget: random sampling of {self.budget} queries needs as many seeds, got {len(seeds)}; "
                 "give more images or lower the budget"
             )
-        transfer = Transfer(oracle, adapt, self.budget)
+        transfer = Transfer(oracle, adapt, self.budget, journal)
         exchanged = transfer.seed(seeds)
         surrogate = transfer.train(new_surrogate(), self.training, generator)
         yield exchanged.round(surrogate)

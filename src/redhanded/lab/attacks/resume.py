@@ -1,10 +1,16 @@
-"""An attack that is cut short goes on where it stopped: all that it consists of, as tensors by name."""
+"""An attack that is cut short goes on where it stopped.
+
+By one of two ways: a data-free attack says what it consists of, as tensors by name (`Saver`); the others run
+again from their start, and find what took long in a journal (`Journal`).
+"""
 
 from collections.abc import Callable, Mapping
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, ClassVar, Literal, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor, nn
+
+from redhanded.lab.training import Checkpoint
 
 Tensors = dict[str, Tensor]
 Parts = Mapping[str, nn.Module | torch.optim.Optimizer]
@@ -25,6 +31,54 @@ class Saver(Protocol):
         for the next.
         """
         ...
+
+
+@runtime_checkable
+class Journal(Protocol):
+    """Remembers the long steps of an attack, which takes them in the same order whenever it runs."""
+
+    def step(self, compute: Callable[[], Tensors], generator: torch.Generator) -> Tensors:
+        """Return what `compute` returns or, if this step was taken before, returned then.
+
+        `generator`, which alone may decide on the outcome besides earlier steps, stands afterwards where it
+        stood then. What was remembered is on the CPU.
+        """
+        ...
+
+    def training(
+        self, model: nn.Module, train: Callable[[Checkpoint | None], None], generator: torch.Generator
+    ) -> None:
+        """Let `train` train the model or, if it did before, give the model the weights of then.
+
+        `train` is handed where to save itself, if anywhere.
+        """
+        ...
+
+
+class Forgetful:
+    """The journal of an attack that nobody will have to continue."""
+
+    def step(self, compute: Callable[[], Tensors], generator: torch.Generator) -> Tensors:
+        """Take the step."""
+        del generator
+        return compute()
+
+    def training(
+        self, model: nn.Module, train: Callable[[Checkpoint | None], None], generator: torch.Generator
+    ) -> None:
+        """Train."""
+        del model, generator
+        train(None)
+
+
+FORGETFUL = Forgetful()
+
+
+@runtime_checkable
+class Journaled(Protocol):
+    """An attack whose `run` takes a `journal`."""
+
+    journaled: ClassVar[Literal[True]]
 
 
 def pack(parts: Parts, generator: torch.Generator) -> Tensors:

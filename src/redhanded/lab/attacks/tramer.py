@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from redhanded.lab.attacks.exchange import Exchange, Transfer
 from redhanded.lab.attacks.line_search import Answered, Pairs, bisect, first_of_other_classes, measure
 from redhanded.lab.attacks.order import send_order
+from redhanded.lab.attacks.resume import FORGETFUL, Journal
 from redhanded.lab.training import Training, predict
 from redhanded.lab.types import (
     Adaptation,
@@ -64,6 +65,7 @@ class Tramer:
 
     starts_from: ClassVar[Start] = "nothing"
     answers: ClassVar[Answers] = "labels"
+    journaled: ClassVar[Literal[True]] = True
 
     def run(
         self,
@@ -73,6 +75,7 @@ class Tramer:
         adapt: Adaptation = as_is,
         new_surrogate: NewModel,
         generator: torch.Generator,
+        journal: Journal = FORGETFUL,
     ) -> Iterator[Round]:
         """Yield the uniform points, then the line searches (`oracle`) or a round a step (`local`).
 
@@ -80,7 +83,7 @@ class Tramer:
         everything so far. Should the adaptation drop a midpoint, its search ends there; what that leaves of
         the budget goes to new points and their searches. A round of which it kept nothing ends the attack.
         """
-        transfer = Transfer(oracle, adapt, self.budget)
+        transfer = Transfer(oracle, adapt, self.budget, journal)
         after = {"oracle": self._search, "local": self._retrain}[self.strategy]
         exchanged = self._points(transfer, seeds, generator)
         while transfer.left > 0 and len(exchanged.sent) > 0:
