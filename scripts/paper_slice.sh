@@ -14,7 +14,7 @@
 # Several cells share the device: a training with small batches leaves most of a GPU idle. Each holds a process
 # with its images.
 #
-# Environment: SLICE_WORLD (paper), SLICE_DEVICE (cuda), SLICE_JOBS (cells at once, 4), SLICE_WORK
+# Environment: SLICE_WORLD (paper), SLICE_DEVICE (cuda), SLICE_JOBS (cells at once, 8), SLICE_WORK
 # (/tmp/redhanded-slice), SLICE_RECORDS (results/$SLICE_WORLD), SLICE_ARTEFACTS (runs/artefacts), SLICE_SETS
 # (the image sets to pack), PYTHON (python3).
 set -euo pipefail
@@ -75,7 +75,7 @@ run() {
     touch "$work/.unpacked"
   fi
   REDHANDED_DATA="$work/data" PYTHONPATH="$here/src" "$python" -m redhanded.cli run "${@:-all}" \
-    --world "$world" --time-limit "$seconds" --device "${SLICE_DEVICE:-cuda}" --jobs "${SLICE_JOBS:-4}" \
+    --world "$world" --time-limit "$seconds" --device "${SLICE_DEVICE:-cuda}" --jobs "${SLICE_JOBS:-8}" \
     --out "$work/records" --artefacts "$work/artefacts"
   # the per-query logs without their images: labels, parents, targets, kinds, rounds
   for log in "$work"/artefacts/*/log; do

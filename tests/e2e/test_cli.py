@@ -267,3 +267,14 @@ def test_calibrate_on_own_images(folder, bundle):
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["bans"] <= 1
     assert redhanded("replay", "images", "--detector", "tuned", cwd=folder).returncode == 0
+
+
+def test_a_dry_run_says_what_is_left_and_measures_nothing(tmp_path):
+    """In the order of the tables, for people and for machines."""
+    done = redhanded("run", "vii", "i", "--dry-run", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "What is left (demo world)" in done.stdout
+    told = json.loads(redhanded("run", "vii", "i", "--dry-run", "--json", cwd=tmp_path).stdout)
+    assert [part["table"] for part in told] == ["vii", "i"]
+    assert all(part["left"] > 0 == part["timed"] for part in told)
+    assert not [path for path in tmp_path.rglob("*") if path.is_file()]

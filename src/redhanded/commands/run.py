@@ -1,9 +1,13 @@
 """`redhanded run`."""
 
+from collections.abc import Sequence
+from datetime import timedelta
 from pathlib import Path
 from typing import Annotated
 
 import typer
+from rich import box
+from rich.table import Table as RichTable
 
 from redhanded.commands.options import (
     ARTEFACTS,
@@ -23,6 +27,7 @@ from redhanded.commands.options import (
     world_named,
 )
 from redhanded.errors import RedhandedError
+from redhanded.experiments.forecast import Forecast, forecast
 from redhanded.experiments.run import run_cells
 from redhanded.experiments.sheet import as_data, for_terminal
 from redhanded.experiments.tables import OF_THE_PAPER, TABLES
@@ -45,6 +50,14 @@ def run(
     device: DeviceName = "cpu",
     engine: EngineName = "local",
     jobs: Jobs = None,
+    dry_run: Annotated[
+        bool,
+        typer.Option(
+            "--dry-run",
+            help="Measure nothing; say what is left, and how long it will take going by the records of like "
+            "cells on such a device.",
+        ),
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """Measure tables of the paper, resuming finished cells, and print them beside the published figures.
@@ -58,6 +71,12 @@ def run(
         raise RedhandedError(f"time-limit: {time_limit} is not a number of seconds above 0")
     show = stderr()
     context = context_of(out or Path("runs") / chosen_world.name, artefacts, device, show)
+    if dry_run:
+        left = forecast(made, context)
+        say(
+            stdout(), [_foreseen(left, chosen_world.name)], [part.as_data() for part in left], as_json=as_json
+        )
+        return
     cells = list(dict.fromkeys(cell for table in made for cell in table.cells))
     outcome = run_cells(
         cells,
@@ -73,4 +92,36 @@ def run(
         f"{len(outcome.measured)} measured now, {len(outcome.finished)} finished before, "
         f"{len(outcome.left)} left" + ("; run the same command to go on" if outcome.left else ""),
         highlight=False,
+    )
+
+
+def _foreseen(left: Sequence[Forecast], world: str) -> RichTable:
+    """Return what is left as a table for a terminal."""
+    shown = RichTable(
+        title=f"What is left ({world} world)",
+        title_justify="left",
+        caption="Cells of a table that no table above it needs, trainings and honest users among them. Time: "
+        "one cell after the other, each as the median of like ones recorded on such a device; ~ scaled by "
+        "the number of queries; cells like which none was timed are not in it.",
+        caption_justify="left",
+        box=box.SIMPLE_HEAD,
+    )
+    shown.add_column("table")
+    for head in ("cells left", "of these timed", "time"):
+        shown.add_column(head, justify="right")
+    for part in (*left, _total(left)):
+        about = "~" if part.own < part.timed else ""
+        time = f"{about}{timedelta(seconds=round(part.seconds))}" if part.timed else ""
+        name = part.table.upper() if part.table in OF_THE_PAPER else part.table
+        shown.add_row(name, str(part.left), str(part.timed), time, end_section=part is left[-1])
+    return shown
+
+
+def _total(left: Sequence[Forecast]) -> Forecast:
+    return Forecast(
+        "all of these",
+        sum(part.left for part in left),
+        sum(part.timed for part in left),
+        sum(part.seconds for part in left),
+        sum(part.own for part in left),
     )
