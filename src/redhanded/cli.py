@@ -14,6 +14,7 @@ app = typer.Typer(
     help="Catch model thieves red-handed: run extraction attacks, calibrate the detector, price the theft.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
+    rich_markup_mode="markdown",  # paragraphs are set anew in the terminal's width
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
