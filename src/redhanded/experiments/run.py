@@ -19,6 +19,8 @@ import redhanded
 from redhanded.errors import OutOfTimeError
 from redhanded.experiments.context import Cell, Context
 
+AGAIN = 5.0
+"""Seconds after which the alarm at the limit rings again: a callback that PyTorch runs may swallow it."""
 RESERVE = 2.0
 """Seconds before the limit at which checkpointed work starts to save itself."""
 
@@ -59,8 +61,9 @@ def in_turn(order: Sequence[Cell], context: Context, stop: float | None, started
                 started(cell, place, len(order))
                 _measure(cell, context)
                 measured.append(cell)
-    except OutOfTimeError:
-        pass
+    except Exception as error:
+        if not _out_of_time(error):
+            raise
     return measured
 
 
@@ -142,8 +145,10 @@ def _measure(cell: Cell, context: Context) -> None:
     began = time.perf_counter()
     try:
         found = cell.run(context)
-    except OutOfTimeError:
-        if cell.resumes:  # what it did so far belongs to what its result will have cost
+    except Exception as error:
+        if cell.resumes and _out_of_time(
+            error
+        ):  # what it did so far is part of what its result will have cost
             partial = earlier.with_suffix(".partial")
             partial.write_text(str(spent + time.perf_counter() - began), encoding="utf-8")
             partial.replace(earlier)
@@ -186,9 +191,19 @@ def _read(path: Path) -> dict[str, Any] | None:
     return record if "seconds" in record else None
 
 
+def _out_of_time(error: BaseException | None) -> bool:
+    """Whether the limit is behind an error; a library that the alarm interrupts may raise one of its own."""
+    while error is not None and not isinstance(error, OutOfTimeError):
+        error = error.__cause__ or error.__context__
+    return error is not None
+
+
 @contextmanager
 def _alarm(stop: float | None) -> Iterator[None]:
-    """Raise `OutOfTimeError` in the main thread at the limit, whatever it is doing; results are atomic."""
+    """Raise `OutOfTimeError` in the main thread at the limit, whatever it is doing; results are atomic.
+
+    And again every few seconds until it has ended.
+    """
     usable = hasattr(signal, "SIGALRM") and threading.current_thread() is threading.main_thread()
     if stop is None or not usable:
         yield
@@ -198,7 +213,7 @@ def _alarm(stop: float | None) -> Iterator[None]:
         raise OutOfTimeError("time limit")
 
     before = signal.signal(signal.SIGALRM, ring)
-    signal.setitimer(signal.ITIMER_REAL, max(0.01, stop - time.monotonic()))
+    signal.setitimer(signal.ITIMER_REAL, max(0.01, stop - time.monotonic()), AGAIN)
     try:
         yield
     finally:

@@ -16,7 +16,7 @@ import pytest
 from redhanded.errors import OutOfTimeError, RedhandedError
 from redhanded.experiments.canonical import canonical, key_of
 from redhanded.experiments.context import Context
-from redhanded.experiments.run import plan, run_cells
+from redhanded.experiments.run import RESERVE, plan, run_cells
 from redhanded.experiments.store import Store
 from redhanded.experiments.tables import TABLES
 from redhanded.experiments.worlds import WORLDS
@@ -104,6 +104,38 @@ def test_the_limit_stops_a_cell_that_would_pass_it(context):
     assert outcome.left == (slow,)
     assert context.store.record(SECOND) is not None
     assert not list(context.store.records.glob("*.partial"))
+
+
+@pytest.mark.parametrize("how", ["wrapped", "swallowed"])
+def test_the_limit_holds_inside_a_library(context, how, monkeypatch):
+    """One raises an error of its own over the alarm; in another's callback it is lost, and rings again."""
+    monkeypatch.setattr("redhanded.experiments.run.AGAIN", 0.1)
+
+    @dataclass(frozen=True)
+    class Library(Step):
+        def run(self, context):
+            try:
+                time.sleep(60)
+            except OutOfTimeError as error:
+                if how == "wrapped":
+                    raise RuntimeError("could not convert the graph") from error
+            time.sleep(60)
+            return {}
+
+    cell = Library("library")
+    assert run_cells([cell], context, time_limit=RESERVE + 0.3).left == (cell,)
+
+
+def test_an_error_is_not_taken_for_the_limit(context):
+    """What has nothing to do with it is raised."""
+
+    @dataclass(frozen=True)
+    class Broken(Step):
+        def run(self, context):
+            raise RuntimeError("broken")
+
+    with pytest.raises(RuntimeError, match="broken"):
+        run_cells([Broken("broken")], context, time_limit=60.0)
 
 
 def test_a_cell_whose_like_took_longer_is_not_started(context):
