@@ -327,7 +327,7 @@ def test_goes_on_after_any_long_step(row: Row, tmp_path: Path) -> None:
     while not rounds:
         tries += 1
         with suppress(OutOfTimeError):  # the time is always up: a try takes one step, or a training's step
-            rounds = list(start(row, seeds_for(row), journal=FileJournal(tmp_path, deadline=0.0)))
+            rounds = list(start(row, seeds_for(row), journal=FileJournal(tmp_path, "here", 0.0)))
     assert tries > 2
     for name in ("crafted", "sent", "labels", "parents", "targets"):
         assert torch.equal(whole(rounds, name), whole(expected, name))

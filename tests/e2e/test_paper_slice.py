@@ -69,6 +69,12 @@ def test_slices_resume_until_a_table_is_whole(slice_of, tmp_path):
         done = slice_of("run", there, back, seconds, "i")
         assert done.returncode == 0, done.stderr
         assert all(path.stat().st_size <= 16_000_000 for path in back.iterdir())
+        travelled = subprocess.run(
+            f"cat {back}/slice.tar.* | tar -tf -", shell=True, capture_output=True, text=True, check=True
+        ).stdout
+        assert "records/" in travelled
+        assert "step-" not in travelled
+        assert "trained-" not in travelled
         assert slice_of("collect", back).returncode == 0
         found = records(here)
         assert seen.items() <= found.items()

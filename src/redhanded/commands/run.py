@@ -101,8 +101,9 @@ def _foreseen(left: Sequence[Forecast], world: str) -> RichTable:
         title=f"What is left ({world} world)",
         title_justify="left",
         caption="Cells of a table that no table above it needs, trainings and honest users among them. Time: "
-        "one cell after the other, each as the median of like ones recorded on such a device; ~ scaled by "
-        "the number of queries; cells like which none was timed are not in it.",
+        "one cell after the other, each as the median of like ones recorded on such a device; ~ where likes "
+        "differ in more than the seed, and by queries where they had another number; cells like which none "
+        "was timed are not in it.",
         caption_justify="left",
         box=box.SIMPLE_HEAD,
     )
@@ -110,7 +111,7 @@ def _foreseen(left: Sequence[Forecast], world: str) -> RichTable:
     for head in ("cells left", "of these timed", "time"):
         shown.add_column(head, justify="right")
     for part in (*left, _total(left)):
-        about = "~" if part.own < part.timed else ""
+        about = "~" if part.exact < part.timed else ""
         time = f"{about}{timedelta(seconds=round(part.seconds))}" if part.timed else ""
         name = part.table.upper() if part.table in OF_THE_PAPER else part.table
         shown.add_row(name, str(part.left), str(part.timed), time, end_section=part is left[-1])
@@ -123,5 +124,5 @@ def _total(left: Sequence[Forecast]) -> Forecast:
         sum(part.left for part in left),
         sum(part.timed for part in left),
         sum(part.seconds for part in left),
-        sum(part.own for part in left),
+        sum(part.exact for part in left),
     )

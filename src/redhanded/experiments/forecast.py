@@ -12,7 +12,10 @@ from redhanded.experiments.run import plan
 from redhanded.experiments.store import Record
 from redhanded.experiments.tables import Table
 
-KIND = ("world", "kind", "model", "stage", "loss", "detector", "attack", "surrogate")
+KIND = (
+    *("world", "kind", "model", "architecture", "stage", "loss", "detector", "detectors"),
+    *("attack", "surrogate", "defence", "answers"),
+)
 LIKE = (
     (*KIND, "budget", "n_seed", "query_set", "adaptation"),
     (*KIND, "budget", "n_seed"),
@@ -33,8 +36,8 @@ class Forecast:
     """Of these, cells like which one was measured on such a device."""
     seconds: float
     """What those will take, one after the other."""
-    own: int
-    """Of those timed, cells whose like had the same budget; of the others seconds were scaled by queries."""
+    exact: int
+    """Of these, cells that differ from what was timed in their seed alone."""
 
     def as_data(self) -> dict[str, Any]:
         """Return it for machines."""
@@ -71,14 +74,14 @@ def forecast(tables: Sequence[Table], context: Context) -> list[Forecast]:
 
 
 def _time(cell: Cell, records: Sequence[Record]) -> tuple[float, bool] | None:
-    """Return seconds, and whether those of a cell with as many queries; None if nothing like it was timed."""
+    """Return seconds, and whether of a cell with another seed alone; None if nothing like it was timed."""
     wanted = cell.described()
     for fields in LIKE:
         like = [record for record in records if all(record.get(name) == wanted.get(name) for name in fields)]
         if not like:
             continue
         if "budget" in fields or "budget" not in wanted:
-            return median(float(record["seconds"]) for record in like), True
+            return median(float(record["seconds"]) for record in like), fields == LIKE[0]
         budget = float(wanted["budget"])
         ratios = {record["budget"]: abs(log(budget / record["budget"])) for record in like}
         nearest = min(ratios, key=ratios.__getitem__)

@@ -19,6 +19,8 @@ import redhanded
 from redhanded.errors import OutOfTimeError
 from redhanded.experiments.context import Cell, Context
 
+SECONDS = "seconds.checkpoint.txt"
+"""Where a cell that goes on later leaves what it took so far."""
 AGAIN = 5.0
 """Seconds after which the alarm at the limit rings again: a callback that PyTorch runs may swallow it."""
 RESERVE = 2.0
@@ -140,25 +142,25 @@ def revision() -> str:
 
 
 def _measure(cell: Cell, context: Context) -> None:
-    earlier = context.store.scratch(cell) / "seconds.checkpoint.txt"
-    spent = float(earlier.read_text(encoding="utf-8")) if earlier.is_file() else 0.0
+    scratch = context.store.scratch(cell)
+    earlier = scratch / SECONDS
+    going_on = earlier.is_file() and any(path != earlier for path in scratch.glob("*.checkpoint.*"))
+    spent = float(earlier.read_text(encoding="utf-8")) if going_on else 0.0
     began = time.perf_counter()
     try:
         found = cell.run(context)
-    except Exception as error:
-        if cell.resumes and _out_of_time(
-            error
-        ):  # what it did so far is part of what its result will have cost
+    except BaseException:
+        if cell.resumes:  # what it did so far is part of what its result will have cost
             partial = earlier.with_suffix(".partial")
             partial.write_text(str(spent + time.perf_counter() - began), encoding="utf-8")
             partial.replace(earlier)
         raise
-    _drop_checkpoints(context.store.scratch(cell))
-    context.store.keep(cell)
     if context.store.record(cell) is None:  # artefacts made again do not rewrite what was measured
         seconds = {"seconds": round(spent + time.perf_counter() - began, 2)}
         record = cell.described() | found | seconds | {"key": cell.key} | provenance(context.device)
         context.store.save_record(cell, record)
+    _drop_checkpoints(scratch)
+    context.store.keep(cell)
 
 
 def _drop_checkpoints(folder: Path) -> None:

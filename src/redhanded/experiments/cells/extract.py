@@ -114,7 +114,9 @@ class Extract(Keyed):
         if self.adaptation is not None:
             further["adapt"] = self.adaptation.make(context, generator)
         if self.resumes:
-            further["journal"] = FileJournal(context.store.scratch(self), context.deadline)
+            threads = f"{torch.get_num_threads()} threads"
+            machine = f"{context.device.type}, {threads}, PyTorch {torch.__version__}"
+            further["journal"] = FileJournal(context.store.scratch(self), machine, context.deadline)
         with LogWriter(context.store.scratch(self) / "log") as log:
             clone, found = self.carry_out(context, generator, self.characteriser(context), log=log, **further)
         save_model(clone, context, self)

@@ -128,7 +128,7 @@ class ActiveThief:
         def choose() -> Tensors:
             return {"rows": self._choose(surrogate, pool, rows, transfer.images, count, generator)}
 
-        return transfer.journal.step(choose, generator)["rows"]
+        return transfer.journal.step(choose, [rows, transfer.classes], generator)["rows"]
 
     def _choose(
         self,

@@ -84,6 +84,12 @@ class Transfer:
         answered = [part for part in self._labels if len(part)]
         return torch.cat(answered) if answered else self._labels[0][:0]
 
+    @property
+    def classes(self) -> Int[Tensor, " n"]:
+        """The likeliest class of each answer."""
+        labels = self.labels
+        return labels.argmax(1) if labels.numel() else torch.empty(0, dtype=torch.long)
+
     def seed(self, images: Images) -> Exchange:
         """Send natural images, as many as the budget allows."""
         unknown = torch.full((len(images),), -1)
@@ -114,5 +120,5 @@ class Transfer:
         def train(checkpoint: Checkpoint | None) -> None:
             train_classifier(model, images, labels, training, generator, checkpoint=checkpoint)
 
-        self.journal.training(model, train, generator)
+        self.journal.training(model, train, [self.classes], generator)
         return model

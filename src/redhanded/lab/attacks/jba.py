@@ -245,7 +245,8 @@ def _remembered(
     generator: torch.Generator,
 ) -> Crafted:
     """Craft, or find what was crafted before."""
-    found = journal.step(lambda: perturbation(surrogate, aim, generator)._asdict(), generator)
+    given = [aim.labels, aim.targets, aim.known_labels]
+    found = journal.step(lambda: perturbation(surrogate, aim, generator)._asdict(), given, generator)
     return Crafted(**{name: value.to(aim.sources.device) for name, value in found.items()})
 
 

@@ -10,7 +10,6 @@ from torch import Tensor
 from redhanded.errors import RedhandedError
 from redhanded.lab.attacks.exchange import Exchange, Transfer
 from redhanded.lab.attacks.order import send_order
-from redhanded.lab.attacks.resume import FORGETFUL, Journal
 from redhanded.lab.training import Training, predict, train_classifier
 from redhanded.lab.types import Adaptation, Answers, Images, NewModel, Oracle, Order, Round, Start, as_is
 from redhanded.types import Float, Int
@@ -167,7 +166,6 @@ class KnockoffNets:
 
     starts_from: ClassVar[Start] = "pool"
     answers: ClassVar[Answers] = "labels"
-    journaled: ClassVar[Literal[True]] = True
 
     def run(
         self,
@@ -178,7 +176,6 @@ class KnockoffNets:
         new_surrogate: NewModel,
         generator: torch.Generator,
         groups: Int[Tensor, "m levels"] | None = None,
-        journal: Journal = FORGETFUL,
     ) -> Iterator[Round]:
         """Yield a round for every `batch` of queries; `groups` is each pool image's class, coarse to fine.
 
@@ -198,7 +195,7 @@ class KnockoffNets:
                 f"groups: the policy chooses among classes, and needs those of all {len(seeds)} images, got "
                 f"{'none' if groups is None else len(groups)}; give a row an image, or use random sampling"
             )
-        transfer = Transfer(oracle, adapt, self.budget, journal)
+        transfer = Transfer(oracle, adapt, self.budget)
         policy, rewards, thief = Policy(groups.cpu(), generator), Rewards(self.reward), new_surrogate()
         draws, exchanged = self._send(transfer, seeds, policy, generator)
         while transfer.left > 0 and policy.left > 0:

@@ -4,7 +4,7 @@ By one of two ways: a data-free attack says what it consists of, as tensors by n
 again from their start, and find what took long in a journal (`Journal`).
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar, Literal, Protocol, runtime_checkable
 
 import torch
@@ -37,20 +37,27 @@ class Saver(Protocol):
 class Journal(Protocol):
     """Remembers the long steps of an attack, which takes them in the same order whenever it runs."""
 
-    def step(self, compute: Callable[[], Tensors], generator: torch.Generator) -> Tensors:
+    def step(
+        self, compute: Callable[[], Tensors], given: Sequence[Tensor], generator: torch.Generator
+    ) -> Tensors:
         """Return what `compute` returns or, if this step was taken before, returned then.
 
-        `generator`, which alone may decide on the outcome besides earlier steps, stands afterwards where it
-        stood then. What was remembered is on the CPU.
+        `given` are whole numbers (labels, targets, places) that say what is computed: a step that was given
+        others is taken anew, and so is all that followed it. `generator` stands afterwards where it stood
+        then. What was remembered is on the CPU.
         """
         ...
 
     def training(
-        self, model: nn.Module, train: Callable[[Checkpoint | None], None], generator: torch.Generator
+        self,
+        model: nn.Module,
+        train: Callable[[Checkpoint | None], None],
+        given: Sequence[Tensor],
+        generator: torch.Generator,
     ) -> None:
         """Let `train` train the model or, if it did before, give the model the weights of then.
 
-        `train` is handed where to save itself, if anywhere.
+        `train` is handed where to save itself, if anywhere; `given` is as in `step`.
         """
         ...
 
@@ -58,16 +65,22 @@ class Journal(Protocol):
 class Forgetful:
     """The journal of an attack that nobody will have to continue."""
 
-    def step(self, compute: Callable[[], Tensors], generator: torch.Generator) -> Tensors:
+    def step(
+        self, compute: Callable[[], Tensors], given: Sequence[Tensor], generator: torch.Generator
+    ) -> Tensors:
         """Take the step."""
-        del generator
+        del given, generator
         return compute()
 
     def training(
-        self, model: nn.Module, train: Callable[[Checkpoint | None], None], generator: torch.Generator
+        self,
+        model: nn.Module,
+        train: Callable[[Checkpoint | None], None],
+        given: Sequence[Tensor],
+        generator: torch.Generator,
     ) -> None:
         """Train."""
-        del model, generator
+        del model, given, generator
         train(None)
 
 
