@@ -74,9 +74,10 @@ run() {
     cat "$from"/state.tar.* | tar -xf - -C "$work"
     touch "$work/.unpacked"
   fi
+  local status=0   # of what failed the rest is brought home all the same
   REDHANDED_DATA="$work/data" PYTHONPATH="$here/src" "$python" -m redhanded.cli run "${@:-all}" \
     --world "$world" --time-limit "$seconds" --device "${SLICE_DEVICE:-cuda}" --jobs "${SLICE_JOBS:-8}" \
-    --out "$work/records" --artefacts "$work/artefacts"
+    --out "$work/records" --artefacts "$work/artefacts" || status=$?
   # the per-query logs without their images: labels, parents, targets, kinds, rounds
   for log in "$work"/artefacts/*/log; do
     [ -d "$log" ] || continue
@@ -87,6 +88,7 @@ run() {
   (cd "$work" && { find ./records ./logs -type f; carried "$work/artefacts" | sed 's,^\.,./artefacts,'; } |
     tar -cf - -T -) | head -c 62000000 | split -b 15500000 -d - "$into/slice.tar."
   ls -l "$into"
+  return "$status"
 }
 
 collect() {
