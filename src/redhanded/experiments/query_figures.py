@@ -15,6 +15,16 @@ Record = dict[str, Any]
 SIDES = (("surrogate", "on the surrogate"), ("victim", "on the victim"))
 
 
+ALWAYS = ("jb-top3", "jba-bs", "jba-cw", "jba-pgd")
+"""Attacks that look alike in every figure, whichever of them it shows."""
+
+
+def look_of(attack: str, shown: Sequence[str]) -> tuple[Any, ...]:
+    """Return colour, dashes and marker of an attack in a figure of these."""
+    order = [*ALWAYS, *(name for name in shown if name not in ALWAYS)]
+    return LOOKS[order.index(attack) % len(LOOKS)]
+
+
 def crossed_samples(records: Sequence[Record]) -> Figure:
     """Percentage of crossed samples at each iteration, one line an attack (Figures 2 and 3).
 
@@ -29,7 +39,8 @@ def crossed_samples(records: Sequence[Record]) -> Figure:
         figure = Figure(figsize=(WIDTH, 3.3), dpi=DPI, layout="constrained")
         plots = figure.subplots(1, 2, sharey=True)
         for axes, (side, name) in zip(plots, SIDES, strict=True):
-            for (attack, runs), (colour, dashes, marker) in zip(shown.items(), cycle(LOOKS), strict=False):
+            for attack, runs in shown.items():
+                colour, dashes, marker = look_of(attack, list(shown))
                 rows = _stacked([run[f"traits_crossed_{side}"] for run in runs])
                 rounds = np.arange(1, rows.shape[1] + 1)
                 mean = 100 * np.nanmean(rows, 0)

@@ -57,6 +57,18 @@ def test_crossed_samples_are_drawn_with_their_spread() -> None:
     assert victim.lines[0].get_ydata() == pytest.approx([10, 20])
 
 
+def test_the_papers_attacks_look_alike_in_figures_of_others() -> None:
+    def looks(*names: str) -> dict[object, tuple[object, object]]:
+        axes = crossed_samples([extraction(name, **CRAFTED) for name in names]).axes[0]
+        return {line.get_label(): (line.get_color(), line.get_marker()) for line in axes.lines}
+
+    full = looks("jb-top3", "jba-bs", "jba-cw", "jba-pgd", "tramer")
+    some = looks("jba-cw", "jba-pgd", "dfme")
+    assert len(set(full.values())) == 5
+    assert [some[name] for name in ("jba-cw", "jba-pgd")] == [full[name] for name in ("jba-cw", "jba-pgd")]
+    assert some["dfme"] not in (some["jba-cw"], some["jba-pgd"])
+
+
 def test_nothing_crafted_is_said() -> None:
     (axes,) = crossed_samples([extraction("random")]).axes
     assert "No attack" in axes.texts[0].get_text()
