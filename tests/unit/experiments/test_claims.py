@@ -471,8 +471,10 @@ def test_rows_are_compared_by_the_seeds_that_both_have(bench):
 
 
 def test_prices_are_compared_by_the_seeds_that_both_have(bench):
-    """Scaling is measured with the first seed, which pays the least of all."""
+    """Scaling is measured with the first seed alone, which pays the least of all."""
     first, *others = bench.cells("x", "none", ACCOUNTS)
+    for later in bench.cells("x", "scale, corrected", ACCOUNTS)[1:]:
+        del bench[later]
     bench[first] = bench[first] | {"flags": 50 * 20, "accuracy": 0.90}
     verdict = bench.judge("scale-translate-lower")
     assert verdict.ruling == "fails"
@@ -581,7 +583,7 @@ def test_if_no_adaptation_keeps_its_accuracy_the_plain_thief_decides(bench, name
 def test_what_the_thief_cannot_use_is_no_blinding(bench):
     """The paper prints 19 accounts for translating, at two points; scaling pays 28, at one."""
     verdict = bench.judge("scale-best-blinding")
-    assert verdict.figures.startswith("scale 28 at 86.0%, none 59 at 87.0% of 1 seed; ")
+    assert verdict.figures.startswith("scale 28 at 86.0%, none 59 at 87.0% of 3 seeds; ")
     assert "translate 19 at 85.0%, none 59 at 87.0% of 3 seeds (too inaccurate)" in verdict.figures
     for entry in bench.table("x").entries:
         if entry.row.endswith(", corrected") and entry.row != "scale, corrected":
