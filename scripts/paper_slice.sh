@@ -36,8 +36,8 @@ usage() { sed -n '2,/^set/{/^#/s/^# \{0,1\}//p}' "$0" >&2; exit 2; }
 # under way are as large as its images.
 carried() {
   local room=$most
-  (cd "$1" && find . -type f ! -path '*/log/*' ! -name '*.partial' ! -name 'step-*' ! -name '*trained-*' \
-    -printf '%s %p\n') | sort -n |
+  (cd "$1" && find . -type f ! -path '*/log/*' ! -name '*.partial' ! -name 'step-*' ! -name 'trained-*' \
+    ! -name 'under-way-*' -printf '%s %p\n') | sort -n |
     while read -r size path; do
       [ -d "$1/$(dirname "$path")/log" ] && continue
       room=$((room - size))

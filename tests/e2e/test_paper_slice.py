@@ -86,6 +86,24 @@ def test_slices_resume_until_a_table_is_whole(slice_of, tmp_path):
     assert len(list((tmp_path / "work/logs").glob("*/parents.npy"))) > 0
 
 
+def test_steps_of_an_attack_under_way_do_not_travel(slice_of, tmp_path):
+    """A training's checkpoint does."""
+    theft, training = tmp_path / "artefacts/aa.unfinished", tmp_path / "artefacts/bb.unfinished"
+    for path in (
+        theft / "step-000002",
+        theft / "trained-000001",
+        theft / "under-way-0f",
+        training / "training",
+    ):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.with_name(f"{path.name}.checkpoint.safetensors").write_bytes(b"weights")
+    assert slice_of("pack", tmp_path / "in").returncode == 0
+    state = subprocess.run(
+        ["tar", "-tf", str(tmp_path / "in/state.tar.00")], capture_output=True, text=True, check=True
+    ).stdout
+    assert state.split() == ["artefacts/bb.unfinished/training.checkpoint.safetensors"]
+
+
 @pytest.mark.slow
 def test_a_missing_part_is_named(slice_of, tmp_path):
     """A transfer that lacks a file is refused before anything is unpacked."""
