@@ -15,13 +15,13 @@ Record = dict[str, Any]
 SIDES = (("surrogate", "on the surrogate"), ("victim", "on the victim"))
 
 
-OF_THE_PAPER = ("jb-top3", "jba-bs", "jba-cw", "jba-pgd")
-"""The attacks that the paper's figures show: they look alike in every figure, whichever of them it has."""
+ALWAYS = ("jb-top3", "jba-bs", "jba-cw", "jba-pgd")
+"""Attacks that look alike in every figure, whichever of them it shows."""
 
 
 def look_of(attack: str, shown: Sequence[str]) -> tuple[Any, ...]:
     """Return colour, dashes and marker of an attack in a figure of these."""
-    order = [*OF_THE_PAPER, *(name for name in shown if name not in OF_THE_PAPER)]
+    order = [*ALWAYS, *(name for name in shown if name not in ALWAYS)]
     return LOOKS[order.index(attack) % len(LOOKS)]
 
 
