@@ -11,15 +11,13 @@ from redhanded.commands.options import stderr
 from redhanded.errors import RedhandedError
 from redhanded.experiments.picture import save
 from redhanded.experiments.query_figures import (
+    OF_THE_PAPER,
     confidence_histograms,
     confidence_over_queries,
     crossed_samples,
     traits_by_attack,
 )
 from redhanded.experiments.records import plain, read_records
-
-OF_THE_PAPER = ("jb-top3", "jba-pgd", "jba-cw", "jba-bs")
-"""The attacks that its figures show; others are drawn apart, so that lines stay few."""
 
 
 def figures(

@@ -1,7 +1,7 @@
 """What a run has left to do, and how long that will take, going by what like cells took."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from math import log
 from statistics import median
 from typing import Any
@@ -41,7 +41,7 @@ class Forecast:
 
     def as_data(self) -> dict[str, Any]:
         """Return it for machines."""
-        return self.__dict__ | {"seconds": round(self.seconds, 1)}
+        return asdict(self) | {"seconds": round(self.seconds, 1)}
 
 
 def forecast(tables: Sequence[Table], context: Context) -> list[Forecast]:

@@ -15,13 +15,13 @@ Record = dict[str, Any]
 SIDES = (("surrogate", "on the surrogate"), ("victim", "on the victim"))
 
 
-ALWAYS = ("jb-top3", "jba-bs", "jba-cw", "jba-pgd")
-"""Attacks that look alike in every figure, whichever of them it shows."""
+OF_THE_PAPER = ("jb-top3", "jba-bs", "jba-cw", "jba-pgd")
+"""The attacks that the paper's figures show: they look alike in every figure, whichever of them it has."""
 
 
 def look_of(attack: str, shown: Sequence[str]) -> tuple[Any, ...]:
     """Return colour, dashes and marker of an attack in a figure of these."""
-    order = [*ALWAYS, *(name for name in shown if name not in ALWAYS)]
+    order = [*OF_THE_PAPER, *(name for name in shown if name not in OF_THE_PAPER)]
     return LOOKS[order.index(attack) % len(LOOKS)]
 
 

@@ -19,6 +19,7 @@ from redhanded.experiments.datasets import Data, as_tensor
 from redhanded.experiments.journal import FileJournal
 from redhanded.experiments.metrics import accuracy, agreement
 from redhanded.experiments.querylog import LogWriter, QueryLog
+from redhanded.experiments.run import provenance
 from redhanded.experiments.steal import steal
 from redhanded.experiments.store import Record
 from redhanded.lab.attacks import KnockoffNets
@@ -114,8 +115,8 @@ class Extract(Keyed):
         if self.adaptation is not None:
             further["adapt"] = self.adaptation.make(context, generator)
         if self.resumes:
-            threads = f"{torch.get_num_threads()} threads"
-            machine = f"{context.device.type}, {threads}, PyTorch {torch.__version__}"
+            here = provenance(context.device)
+            machine = f"{here['device']}, PyTorch {here['torch']}"
             further["journal"] = FileJournal(context.store.scratch(self), machine, context.deadline)
         with LogWriter(context.store.scratch(self) / "log") as log:
             clone, found = self.carry_out(context, generator, self.characteriser(context), log=log, **further)
