@@ -1,6 +1,6 @@
 """`redhanded claims`."""
 
-from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -10,7 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from redhanded.commands.options import ARTEFACTS, Json, WorldName, records_of, say, stdout, world_named
-from redhanded.experiments.claims import CLAIMS, RULINGS, Claim, Reader, Verdict
+from redhanded.experiments.claims import CLAIMS, Outcome, Reader, explain, summary
 from redhanded.experiments.store import Store
 
 STYLES = {"holds": "green", "fails": "red", "not measured": "dim", "cannot be judged": "dim"}
@@ -22,36 +22,37 @@ def claims(
         Path | None,
         typer.Option(help="Folder of records; default results/WORLD where it exists, else runs/WORLD."),
     ] = None,
-    strict: Annotated[bool, typer.Option("--strict", help="Exit with 1 if a claim fails.")] = False,
+    strict: Annotated[
+        bool, typer.Option("--strict", help="Exit with 1 if a claim fails that nobody has explained.")
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """Say which of the paper's claims hold by the records of a world, which fail, and by which figures.
 
-    Only reads records. A claim that fails is a finding, no error; worlds other than the paper's are no
-    reproduction.
+    Only reads records. A claim that fails is a finding, no error. Why it fails in the demo and small worlds
+    is shown beside it, and changes no verdict. Worlds other than the paper's are no reproduction.
     """
     chosen = world_named(world)
     read = Reader(chosen, Store(records_of(records, chosen.name), ARTEFACTS).record)
-    judged = [(claim, claim.judge_by(read)) for claim in CLAIMS]
+    outcomes = explain(chosen.name, [(claim, claim.judge_by(read)) for claim in CLAIMS])
     data = [
         {
-            "name": claim.name,
-            "claim": claim.sentence,
-            "source": claim.source,
+            "name": outcome.claim.name,
+            "claim": outcome.claim.sentence,
+            "source": outcome.claim.source,
             "world": chosen.name,
-            "verdict": verdict.ruling,
-            "figures": verdict.figures,
+            "verdict": outcome.verdict.ruling,
+            "figures": outcome.verdict.figures,
+            "why": outcome.why,
         }
-        for claim, verdict in judged
+        for outcome in outcomes
     ]
-    counts = Counter(verdict.ruling for _, verdict in judged)
-    summary = f"{len(judged)} claims: " + ", ".join(f"{counts[ruling]} {ruling}" for ruling in RULINGS)
-    say(stdout(), [_shown(chosen.name, judged), summary], data, as_json=as_json)
-    if strict and counts["fails"]:
+    say(stdout(), [_shown(chosen.name, outcomes), summary(outcomes)], data, as_json=as_json)
+    if strict and any(outcome.unexplained for outcome in outcomes):
         raise typer.Exit(1)
 
 
-def _shown(world: str, judged: list[tuple[Claim, Verdict]]) -> Table:
+def _shown(world: str, outcomes: Sequence[Outcome]) -> Table:
     table = Table(
         title=f"The paper's claims in the {world} world",
         title_justify="left",
@@ -63,8 +64,11 @@ def _shown(world: str, judged: list[tuple[Claim, Verdict]]) -> Table:
     )
     for column, ratio in (("claim", 5), ("source", 2), ("verdict", None), ("figures", 4)):
         table.add_column(column, ratio=ratio, overflow="fold", no_wrap=ratio is None)
-    for claim, verdict in judged:
-        stated = Text.assemble((claim.name, "bold"), " ", claim.sentence)
-        ruling = Text(verdict.ruling, style=STYLES[verdict.ruling])
-        table.add_row(stated, claim.source, ruling, Text(verdict.figures))
+    for outcome in outcomes:
+        stated = Text.assemble((outcome.claim.name, "bold"), " ", outcome.claim.sentence)
+        ruling = outcome.verdict.ruling
+        figures = Text(outcome.verdict.figures)
+        if outcome.why:
+            figures.append(f"\nWhy: {outcome.why}", style="italic")
+        table.add_row(stated, outcome.claim.source, Text(ruling, style=STYLES[ruling]), figures)
     return table

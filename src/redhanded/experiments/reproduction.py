@@ -1,13 +1,13 @@
 """The report page: every table and figure of the paper beside what the records of a world hold."""
 
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from redhanded.errors import RedhandedError
 from redhanded.experiments.cells.calibrate import stream_name
-from redhanded.experiments.claims import CLAIMS, RULINGS, Reader
+from redhanded.experiments.claims import CLAIMS, Reader, explain, summary
 from redhanded.experiments.context import Cell, Context
 from redhanded.experiments.picture import Picture, save
 from redhanded.experiments.pictures import FIGURES
@@ -198,17 +198,20 @@ def _section(table: Table, world: World, look: Look) -> str:
 def _claims(world: World, look: Look) -> tuple[str, str]:
     """What became of each sentence of the paper, in its order; those without records are counted alone."""
     read = Reader(world, look)
-    judged = [(claim, claim.judge_by(read)) for claim in CLAIMS]
-    counts = Counter(verdict.ruling for _, verdict in judged)
-    summary = ", ".join(f"{counts[ruling]} {ruling}" for ruling in RULINGS)
+    outcomes = explain(world.name, [(claim, claim.judge_by(read)) for claim in CLAIMS])
     rows = [
-        (claim.sentence, claim.source, verdict.ruling, verdict.figures)
-        for claim, verdict in judged
-        if verdict.ruling in {"holds", "fails"}
+        (
+            outcome.claim.sentence,
+            outcome.claim.source,
+            outcome.verdict.ruling,
+            outcome.verdict.figures + (f". *Why:* {outcome.why}" if outcome.why else ""),
+        )
+        for outcome in outcomes
+        if outcome.verdict.ruling in {"holds", "fails"}
     ]
     words = (
-        f"{len(judged)} claims: {summary}. `redhanded claims --world {world.name}` lists all of them; "
-        "why some fail: [decisions](decisions.md)."
+        f"{summary(outcomes)}. `redhanded claims --world {world.name}` lists all of them; "
+        "more about those that fail: [decisions](decisions.md)."
     )
     return (
         words,

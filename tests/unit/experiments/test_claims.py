@@ -699,15 +699,35 @@ def test_the_command_reads_committed_records_first_and_then_own_ones(call, tmp_p
     assert verdicts["gain-many"]["verdict"] == "holds"
 
 
-def test_only_strict_makes_a_failing_claim_an_error(call, tmp_path):
+def test_a_failure_is_an_error_if_strict_and_unexplained(call, tmp_path, monkeypatch):
+    explained = {"demo": {"gain-many": "copies teach much", "gain-few": "as above"}}
+    monkeypatch.setattr("redhanded.experiments.claims.explained.EXPLAINED", {})
     write(tmp_path / "own", 0.5)
     shown = call("--records", tmp_path / "own")
     assert shown.exit_code == 0
-    assert "3 claims: 0 holds, 1 fails, 1 not measured, 1 cannot be judged" in shown.stdout
+    counted = "3 claims: 0 holds, 1 fails, 1 not measured, 1 cannot be judged"
+    assert f"{counted}; not explained: gain-many" in shown.stdout
     assert "Not a reproduction" in shown.stdout
     assert call("--records", tmp_path / "own", "--strict").exit_code == 1
+    monkeypatch.setattr("redhanded.experiments.claims.explained.EXPLAINED", explained)
+    shown = call("--records", tmp_path / "own", "--strict")
+    assert shown.exit_code == 0
+    assert f"{counted}; every failure is explained" in shown.stdout
+    whys = {
+        one["name"]: one["why"] for one in json.loads(call("--records", tmp_path / "own", "--json").stdout)
+    }
+    assert whys == {"gain-few": "", "gain-many": "copies teach much", "eight-accounts": ""}
+
+
+def test_nothing_is_explained_about_a_claim_that_holds(call, tmp_path, monkeypatch):
+    explained = {"demo": {"gain-many": "copies teach much"}}
+    monkeypatch.setattr("redhanded.experiments.claims.explained.EXPLAINED", explained)
     write(tmp_path / "own", 0.42)
-    assert call("--records", tmp_path / "own", "--strict").exit_code == 0
+    shown = call("--records", tmp_path / "own", "--strict")
+    assert shown.exit_code == 0
+    assert "1 holds, 0 fails" in shown.stdout
+    assert "explained" not in shown.stdout
+    assert "copies" not in shown.stdout
 
 
 def test_a_folder_that_is_not_there_is_one_line(call, tmp_path):

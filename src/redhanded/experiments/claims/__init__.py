@@ -11,9 +11,21 @@ from redhanded.experiments.claims import (
     similarity,
 )
 from redhanded.experiments.claims.base import RULINGS, Claim, Ruling, Verdict
+from redhanded.experiments.claims.explained import EXPLAINED, Outcome, explain, summary
 from redhanded.experiments.claims.reader import Reader
 
-__all__ = ["CLAIMS", "RULINGS", "Claim", "Reader", "Ruling", "Verdict"]
+__all__ = [
+    "CLAIMS",
+    "EXPLAINED",
+    "RULINGS",
+    "Claim",
+    "Outcome",
+    "Reader",
+    "Ruling",
+    "Verdict",
+    "explain",
+    "summary",
+]
 
 CLAIMS: tuple[Claim, ...] = (
     *attacks.CLAIMS,
