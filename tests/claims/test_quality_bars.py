@@ -9,7 +9,7 @@ import pytest
 from redhanded.experiments.attacks import ATTACKS
 from redhanded.experiments.worlds import demo
 
-RESULTS = Path(__file__).parents[2] / "results" / "demo"
+RESULTS = Path(__file__).parents[2] / "results" / "demo-attacks"
 WORLD = demo()
 CHANCE = 1 / WORLD.classes
 

@@ -12,13 +12,12 @@ from redhanded.experiments.claims.base import RULINGS, Claim, Verdict
 
 _FAR = "clones reach a quarter to a half of a victim's 90%: copies teach much, and no attack stands out"
 _PIXELS = "on pixels each of these is an evasion: three epochs of contrast taught the encoder little"
-_FEW_FLAGS = "1,000 queries, of which 600 are crafted: 38 flags where 50 close an account"
+_FEW_FLAGS = "of 1,000 queries 600 are crafted: filtering and the auto-encoder pay about an account or none"
 _DEMO = {
     "pgd-best-few": _FAR,
     "cw-bs-below-baseline-few": _FAR,
     "gain-few": _FAR,
     "gain-many": _FAR,
-    "marginal-effect": _FAR,
     "many-seeds-cross-more": "hardly anything crosses on the victim, with few seeds or many",
     "cw-overfits-more": "both clones know their transfer sets by heart",
     "likeness-ranks-few": "the victim's digits and grey ones are within the spread of seeds",
@@ -26,6 +25,7 @@ _DEMO = {
     "low-quality-jba-wins": "what is crafted from photographs of the same two scenes is them again",
     "cw-bs-more-than-top3": "JB-top3 sends a source's variants one after the other, the two 64 sources at a "
     "time; and what CW fails at is left out, not sent as black images",
+    "other-sets-dearer": "digits of every kind cost the same within an account; only photographs are dearer",
     "fpr-held": "photographs without digits are crops of the same two: many are near-duplicates",
     "filtering-best-x": _FEW_FLAGS,
     "filtering-best-xi": _FEW_FLAGS,
