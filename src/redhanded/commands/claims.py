@@ -29,8 +29,9 @@ def claims(
 ) -> None:
     """Say which of the paper's claims hold by the records of a world, which fail, and by which figures.
 
-    Only reads records. A claim that fails is a finding, no error. Why it fails in the demo and small worlds
-    is shown beside it, and changes no verdict. Worlds other than the paper's are no reproduction.
+    Only reads records. A claim that fails is a finding, no error. Why it fails by the committed records of
+    the demo and small worlds is shown beside it, and changes no verdict. Worlds other than the paper's are
+    no reproduction.
     """
     chosen = world_named(world)
     read = Reader(chosen, Store(records_of(records, chosen.name), ARTEFACTS).record)
