@@ -10,7 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from redhanded.commands.options import ARTEFACTS, Json, WorldName, records_of, say, stdout, world_named
-from redhanded.experiments.claims import CLAIMS, Outcome, Reader, explain, summary
+from redhanded.experiments.claims import CLAIMS, Judged, Reader, judge, summary
 from redhanded.experiments.store import Store
 
 STYLES = {"holds": "green", "fails": "red", "not measured": "dim", "cannot be judged": "dim"}
@@ -35,25 +35,25 @@ def claims(
     """
     chosen = world_named(world)
     read = Reader(chosen, Store(records_of(records, chosen.name), ARTEFACTS).record)
-    outcomes = explain(chosen.name, [(claim, claim.judge_by(read)) for claim in CLAIMS])
+    judged = judge(CLAIMS, read)
     data = [
         {
-            "name": outcome.claim.name,
-            "claim": outcome.claim.sentence,
-            "source": outcome.claim.source,
+            "name": one.claim.name,
+            "claim": one.claim.sentence,
+            "source": one.claim.source,
             "world": chosen.name,
-            "verdict": outcome.verdict.ruling,
-            "figures": outcome.verdict.figures,
-            "why": outcome.why,
+            "verdict": one.verdict.ruling,
+            "figures": one.verdict.figures,
+            "why": one.why,
         }
-        for outcome in outcomes
+        for one in judged
     ]
-    say(stdout(), [_shown(chosen.name, outcomes), summary(outcomes)], data, as_json=as_json)
-    if strict and any(outcome.unexplained for outcome in outcomes):
+    say(stdout(), [_shown(chosen.name, judged), summary(judged)], data, as_json=as_json)
+    if strict and any(one.unexplained for one in judged):
         raise typer.Exit(1)
 
 
-def _shown(world: str, outcomes: Sequence[Outcome]) -> Table:
+def _shown(world: str, judged: Sequence[Judged]) -> Table:
     table = Table(
         title=f"The paper's claims in the {world} world",
         title_justify="left",
@@ -65,11 +65,11 @@ def _shown(world: str, outcomes: Sequence[Outcome]) -> Table:
     )
     for column, ratio in (("claim", 5), ("source", 2), ("verdict", None), ("figures", 4)):
         table.add_column(column, ratio=ratio, overflow="fold", no_wrap=ratio is None)
-    for outcome in outcomes:
-        stated = Text.assemble((outcome.claim.name, "bold"), " ", outcome.claim.sentence)
-        ruling = outcome.verdict.ruling
-        figures = Text(outcome.verdict.figures)
-        if outcome.why:
-            figures.append(f"\nWhy: {outcome.why}", style="italic")
-        table.add_row(stated, outcome.claim.source, Text(ruling, style=STYLES[ruling]), figures)
+    for one in judged:
+        stated = Text.assemble((one.claim.name, "bold"), " ", one.claim.sentence)
+        ruling = one.verdict.ruling
+        figures = Text(one.verdict.figures)
+        if one.why:
+            figures.append(f"\nWhy: {one.why}", style="italic")
+        table.add_row(stated, one.claim.source, Text(ruling, style=STYLES[ruling]), figures)
     return table

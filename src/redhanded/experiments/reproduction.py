@@ -7,7 +7,7 @@ from pathlib import Path
 
 from redhanded.errors import RedhandedError
 from redhanded.experiments.cells.calibrate import stream_name
-from redhanded.experiments.claims import CLAIMS, Reader, explain, summary
+from redhanded.experiments.claims import CLAIMS, Reader, judge, summary
 from redhanded.experiments.context import Cell, Context
 from redhanded.experiments.picture import Picture, save
 from redhanded.experiments.pictures import FIGURES
@@ -197,20 +197,19 @@ def _section(table: Table, world: World, look: Look) -> str:
 
 def _claims(world: World, look: Look) -> tuple[str, str]:
     """What became of each sentence of the paper, in its order; those without records are counted alone."""
-    read = Reader(world, look)
-    outcomes = explain(world.name, [(claim, claim.judge_by(read)) for claim in CLAIMS])
+    judged = judge(CLAIMS, Reader(world, look))
     rows = [
         (
-            outcome.claim.sentence,
-            outcome.claim.source,
-            outcome.verdict.ruling,
-            outcome.verdict.figures + (f". *Why:* {outcome.why}" if outcome.why else ""),
+            one.claim.sentence,
+            one.claim.source,
+            one.verdict.ruling,
+            one.verdict.figures + (f". *Why:* {one.why}" if one.why else ""),
         )
-        for outcome in outcomes
-        if outcome.verdict.ruling in {"holds", "fails"}
+        for one in judged
+        if one.verdict.ruling in {"holds", "fails"}
     ]
     words = (
-        f"{summary(outcomes)}. `redhanded claims --world {world.name}` lists all of them; "
+        f"{summary(judged)}. `redhanded claims --world {world.name}` lists all of them; "
         "more about those that fail: [decisions](decisions.md)."
     )
     return (

@@ -11,7 +11,7 @@ from redhanded.experiments.claims import (
     similarity,
 )
 from redhanded.experiments.claims.base import RULINGS, Claim, Ruling, Verdict
-from redhanded.experiments.claims.explained import EXPLAINED, Outcome, explain, summary
+from redhanded.experiments.claims.explained import EXPLAINED, Judged, judge, summary
 from redhanded.experiments.claims.reader import Reader
 
 __all__ = [
@@ -19,11 +19,11 @@ __all__ = [
     "EXPLAINED",
     "RULINGS",
     "Claim",
-    "Outcome",
+    "Judged",
     "Reader",
     "Ruling",
     "Verdict",
-    "explain",
+    "judge",
     "summary",
 ]
 

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from redhanded.experiments.claims.base import RULINGS, Claim, Verdict
+from redhanded.experiments.claims.reader import Reader
 
 _COPIES = "copies of few digits teach much: clones are far below the victim, 14 to 50% of its 90%"
 _FEW_FLAGS = "of 1,000 queries 600 are crafted: filtering and the auto-encoder pay about an account or none"
@@ -78,7 +79,7 @@ EXPLAINED: Mapping[str, Mapping[str, str]] = {"demo": _DEMO, "small": _SMALL, "p
 
 
 @dataclass(frozen=True)
-class Outcome:
+class Judged:
     """A claim, its verdict in a world, and why it fails there, as far as that is known."""
 
     claim: Claim
@@ -91,20 +92,21 @@ class Outcome:
         return self.verdict.ruling == "fails" and not self.why
 
 
-def explain(world: str, judged: Iterable[tuple[Claim, Verdict]]) -> tuple[Outcome, ...]:
-    """Set beside each claim that fails what is known of it in the world of this name."""
-    known = EXPLAINED.get(world, {})
+def judge(claims: Iterable[Claim], read: Reader) -> tuple[Judged, ...]:
+    """Put claims to the test with what a reader finds, and set beside each that fails what is known of it."""
+    known = EXPLAINED.get(read.world.name, {})
+    verdicts = [(claim, claim.judge_by(read)) for claim in claims]
     return tuple(
-        Outcome(claim, verdict, known.get(claim.name, "") if verdict.ruling == "fails" else "")
-        for claim, verdict in judged
+        Judged(claim, verdict, known.get(claim.name, "") if verdict.ruling == "fails" else "")
+        for claim, verdict in verdicts
     )
 
 
-def summary(outcomes: Sequence[Outcome]) -> str:
+def summary(judged: Sequence[Judged]) -> str:
     """Count the verdicts on one line, and name the failures that nobody has explained."""
-    counts = Counter(outcome.verdict.ruling for outcome in outcomes)
-    counted = f"{len(outcomes)} claims: " + ", ".join(f"{counts[ruling]} {ruling}" for ruling in RULINGS)
-    unexplained = [outcome.claim.name for outcome in outcomes if outcome.unexplained]
+    counts = Counter(one.verdict.ruling for one in judged)
+    counted = f"{len(judged)} claims: " + ", ".join(f"{counts[ruling]} {ruling}" for ruling in RULINGS)
+    unexplained = [one.claim.name for one in judged if one.unexplained]
     if unexplained:
         return f"{counted}; not explained: {', '.join(unexplained)}"
     return f"{counted}; every failure is explained" if counts["fails"] else counted
