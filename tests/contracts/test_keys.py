@@ -1,0 +1,60 @@
+"""Every label and key of the three worlds: records are found by them, so none may change unnoticed."""
+
+from itertools import chain
+from pathlib import Path
+
+import pytest
+
+from redhanded.experiments.attacks import ATTACKS
+from redhanded.experiments.comparison import Comparison
+from redhanded.experiments.context import Cell
+from redhanded.experiments.demo import Demo, everything
+from redhanded.experiments.evasion import ADAPTATIONS, thefts
+from redhanded.experiments.tables import TABLES
+from redhanded.experiments.world import World
+from redhanded.experiments.worlds import WORLDS
+
+KEYS = Path(__file__).parent / "keys"
+
+
+def cells_of(world: World) -> list[Cell]:
+    """All that the tables, the demonstration, the comparison and evasion measure, and all that they need."""
+    return everything(
+        chain(
+            *(table(world).cells for table in TABLES.values()),
+            Demo.of(world, ("per-pair", "released")).cells,
+            (
+                place.cell
+                for place in Comparison(world, streams=(*Comparison(world).streams, *ATTACKS)).places
+            ),
+            (place.cell for place in Comparison(world).places),
+            thefts(world, "jb-top3", tuple(ADAPTATIONS), 10 * world.n_seed_small).values(),
+        )
+    )
+
+
+def lines_of(world: World) -> list[str]:
+    return sorted({f"{cell.label} {cell.key[:32]}" for cell in cells_of(world)})
+
+
+@pytest.mark.parametrize("name", WORLDS)
+def test_no_label_or_key_changes_unnoticed(name: str) -> None:
+    """Rewritten by `python tests/contracts/test_keys.py`; a changed line is a record to measure anew."""
+    pinned = (KEYS / f"{name}.txt").read_text(encoding="utf-8").splitlines()
+    assert lines_of(WORLDS[name]()) == pinned
+
+
+@pytest.mark.parametrize("name", ["demo", "small"])
+def test_every_committed_record_is_one_of_them(name: str) -> None:
+    known = {
+        tuple(line.split(" ")) for line in (KEYS / f"{name}.txt").read_text(encoding="utf-8").splitlines()
+    }
+    files = {f"{label}-{key[:16]}.json" for label, key in known}
+    stray = {path.name for path in (KEYS.parents[2] / "results" / name).glob("*.json")} - files
+    assert not stray
+
+
+if __name__ == "__main__":
+    for world in WORLDS.values():
+        made = world()
+        (KEYS / f"{made.name}.txt").write_text("\n".join(lines_of(made)) + "\n", encoding="utf-8")
