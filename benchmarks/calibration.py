@@ -19,11 +19,11 @@ from typing import Any
 import numpy as np
 
 from redhanded.detectors import load_bundle
-from redhanded.detectors.calibrate import calibrate_pairs, calibrate_similarity
+from redhanded.detectors.pairs import calibrate_pairs, calibrate_similarity
 from redhanded.experiments.cells.calibrate import benign_stream
-from redhanded.experiments.datasets import as_floats
-from redhanded.experiments.run import revision
-from redhanded.experiments.worlds import small
+from redhanded.experiments.cells.datasets import as_floats
+from redhanded.experiments.runner.provenance import revision
+from redhanded.experiments.worlds.small import small
 
 RESULT = Path(__file__).parent.parent / "results" / "benchmarks" / "calibration.json"
 COUNT = 60_000

@@ -17,8 +17,8 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from redhanded.experiments.run import revision
-from redhanded.experiments.worlds import demo
+from redhanded.experiments.runner.provenance import revision
+from redhanded.experiments.worlds.demo import demo
 from redhanded.lab.attacks.carlini_wagner import CarliniWagner
 from redhanded.lab.attacks.jba import top_targets
 from redhanded.lab.attacks.perturb import Aim, LinfPgd

@@ -5,8 +5,8 @@ from dataclasses import replace
 import torch
 from torch import Tensor, nn
 
-from redhanded.experiments.datasets import Composed, as_tensor
-from redhanded.experiments.worlds import demo
+from redhanded.experiments.cells.datasets import Composed, as_tensor
+from redhanded.experiments.worlds.demo import demo
 from redhanded.lab.models import build
 from redhanded.lab.training import train_classifier
 

@@ -18,15 +18,15 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from redhanded.experiments.attacks import ATTACKS
 from redhanded.experiments.cells.extract import starting_images
-from redhanded.experiments.run import revision
-from redhanded.experiments.world import World
-from redhanded.experiments.worlds import demo
+from redhanded.experiments.runner.provenance import revision
+from redhanded.experiments.worlds.attacks import ATTACKS
+from redhanded.experiments.worlds.demo import demo
+from redhanded.experiments.worlds.world import World
 from redhanded.lab.models import build
+from redhanded.lab.oracles.victim import Probabilities
 from redhanded.lab.training import Training
 from redhanded.lab.types import Attack
-from redhanded.lab.victim import Probabilities
 from setting import trained
 
 RESULT = Path(__file__).parent.parent / "results" / "benchmarks" / "throughput.json"

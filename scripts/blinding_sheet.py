@@ -9,8 +9,8 @@ import torch
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from redhanded.experiments import style
-from redhanded.experiments.datasets import Composed, as_tensor
+from redhanded.experiments.cells.datasets import Composed, as_tensor
+from redhanded.experiments.figures import style
 from redhanded.lab.adaptive.blinding import TRANSFORMS, Law, TransformKind, transform
 from redhanded.lab.types import Images
 

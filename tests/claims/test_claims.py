@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from redhanded.experiments.claims import CLAIMS, EXPLAINED, Claim, Reader
-from redhanded.experiments.store import Store
+from redhanded.experiments.runner.store import Store
 from redhanded.experiments.worlds import WORLDS
 
 RESULTS = Path(__file__).parents[2] / "results"

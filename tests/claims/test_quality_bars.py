@@ -6,8 +6,8 @@ from statistics import mean
 
 import pytest
 
-from redhanded.experiments.attacks import ATTACKS
-from redhanded.experiments.worlds import demo
+from redhanded.experiments.worlds.attacks import ATTACKS
+from redhanded.experiments.worlds.demo import demo
 
 RESULTS = Path(__file__).parents[2] / "results" / "demo-attacks"
 WORLD = demo()

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from redhanded.errors import OutOfTimeError, RedhandedError
-from redhanded.experiments.journal import FileJournal
+from redhanded.experiments.measure.journal import FileJournal
 from redhanded.lab.attacks import exchange
 from redhanded.lab.attacks.resume import FORGETFUL, Journal, Journaled
 from redhanded.lab.models import build

@@ -5,14 +5,15 @@ from pathlib import Path
 
 import pytest
 
-from redhanded.experiments.attacks import ATTACKS
-from redhanded.experiments.comparison import Comparison
-from redhanded.experiments.context import Cell
-from redhanded.experiments.demo import Demo, everything
-from redhanded.experiments.evasion import ADAPTATIONS, thefts
+from redhanded.experiments.pages.demo import Demo, everything
+from redhanded.experiments.runner.context import Cell
 from redhanded.experiments.tables import TABLES
-from redhanded.experiments.world import World
+from redhanded.experiments.tables.comparison import Comparison
+from redhanded.experiments.tables.evasion import thefts
 from redhanded.experiments.worlds import WORLDS
+from redhanded.experiments.worlds.adaptations import ADAPTATIONS
+from redhanded.experiments.worlds.attacks import ATTACKS
+from redhanded.experiments.worlds.world import World
 
 KEYS = Path(__file__).parent / "keys"
 

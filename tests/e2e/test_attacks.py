@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from redhanded.experiments.attacks import ATTACKS
+from redhanded.experiments.worlds.attacks import ATTACKS
 
 from .test_cli import one_line, redhanded
 

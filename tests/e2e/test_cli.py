@@ -13,9 +13,9 @@ import pytest
 from PIL import Image
 
 from redhanded.detectors import SimilarityDetector, save_bundle
-from redhanded.detectors.calibrate import calibrate_similarity
 from redhanded.detectors.encoder import OnnxEncoder
-from redhanded.experiments.querylog import QueryLog
+from redhanded.detectors.pairs import calibrate_similarity
+from redhanded.experiments.measure.querylog import QueryLog
 
 ENV = os.environ | {"COLUMNS": "100"}
 

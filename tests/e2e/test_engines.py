@@ -23,10 +23,11 @@ from pathlib import Path
 sys.path.insert(0, sys.argv[3])
 import torch
 from tiny import tiny
-from redhanded.experiments.context import Context
-from redhanded.experiments.engines import cluster, local
-from redhanded.experiments.run import run_cells
-from redhanded.experiments.store import Store
+from redhanded.experiments.runner.context import Context
+from redhanded.experiments.runner.cluster import cluster
+from redhanded.experiments.runner.local import local
+from redhanded.experiments.runner.run import run_cells
+from redhanded.experiments.runner.store import Store
 
 kind, root, world = sys.argv[1], Path(sys.argv[2]), tiny()
 make, jobs = {"serial": (local, 1), "local": (local, 2), "ray": (cluster, 2)}[kind]

@@ -11,8 +11,9 @@ import numpy as np
 import pytest
 
 from redhanded.experiments.tables import TABLES
-from redhanded.experiments.worlds import demo
-from redhanded.lab.data.archive import ImageSet, write_archive
+from redhanded.experiments.worlds.demo import demo
+from redhanded.lab.data.archive import write_archive
+from redhanded.lab.data.images import ImageSet
 
 SCRIPT = Path(__file__).parents[2] / "scripts" / "paper_slice.sh"
 

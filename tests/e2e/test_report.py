@@ -6,9 +6,9 @@ import sys
 
 import pytest
 
-from redhanded.experiments.store import Store
+from redhanded.experiments.runner.store import Store
 from redhanded.experiments.tables import TABLES
-from redhanded.experiments.worlds import demo
+from redhanded.experiments.worlds.demo import demo
 
 
 def redhanded(*words, cwd):

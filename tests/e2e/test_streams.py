@@ -7,16 +7,16 @@ import pytest
 import torch
 
 from redhanded.detectors import SimilarityDetector
-from redhanded.detectors.calibrate import NearPairs, replay_pairs
 from redhanded.detectors.index import principal_axes
-from redhanded.experiments.querylog import QueryLog
-from redhanded.experiments.replay import detection_of, replay
+from redhanded.detectors.pairs import NearPairs, replay_pairs
+from redhanded.experiments.measure.querylog import QueryLog
+from redhanded.experiments.measure.replay import detection_of, replay
 from redhanded.guard import Guard
 from redhanded.lab.attacks import jb_top3
 from redhanded.lab.models import ConvNet, build
+from redhanded.lab.oracles.victim import HardLabels, as_numpy
 from redhanded.lab.sybil import SybilClient
 from redhanded.lab.training import Training
-from redhanded.lab.victim import HardLabels, as_numpy
 
 NET = ConvNet(((4,), (8,)))
 BRIEF = Training(epochs=1, batch=32)

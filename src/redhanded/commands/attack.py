@@ -33,16 +33,16 @@ from redhanded.commands.options import (
 from redhanded.commands.target import Target, own_target, world_target
 from redhanded.detectors import load_bundle
 from redhanded.errors import RedhandedError
-from redhanded.experiments.attacks import ATTACKS
 from redhanded.experiments.cells.extract import surrogates
-from redhanded.experiments.characterise import Characteriser
-from redhanded.experiments.querylog import LogWriter
-from redhanded.experiments.steal import Loot, steal
+from redhanded.experiments.measure.characterise import Characteriser
+from redhanded.experiments.measure.querylog import LogWriter
+from redhanded.experiments.measure.steal import Loot, steal
+from redhanded.experiments.worlds.attacks import ATTACKS
 from redhanded.guard import Guard
-from redhanded.lab.recorded import Recorded
+from redhanded.lab.oracles.recorded import Recorded
+from redhanded.lab.oracles.victim import as_numpy
 from redhanded.lab.sybil import SybilClient
 from redhanded.lab.training import predict
-from redhanded.lab.victim import as_numpy
 
 
 def attack(

@@ -26,19 +26,19 @@ from redhanded.commands.options import (
     world_named,
 )
 from redhanded.detectors import SimilarityDetector, load_bundle, save_bundle
-from redhanded.detectors.calibrate import FPR, Calibration, allowed_flags
+from redhanded.detectors.calibrate import StatisticCalibration
+from redhanded.detectors.calibrate import calibrate as tuned_on
+from redhanded.detectors.pairs import FPR, Calibration, allowed_flags
 from redhanded.detectors.similarity import Count
-from redhanded.detectors.tuning import StatisticCalibration
-from redhanded.detectors.tuning import calibrate as tuned_on
 from redhanded.errors import RedhandedError
+from redhanded.experiments.cells.datasets import as_floats
 from redhanded.experiments.cells.judges import Judge
 from redhanded.experiments.cells.tune import CHUNK, one_pass
-from redhanded.experiments.comparison import DETECTORS
-from redhanded.experiments.datasets import as_floats
-from redhanded.experiments.run import run_cells
-from redhanded.experiments.world import World
+from redhanded.experiments.runner.run import run_cells
+from redhanded.experiments.worlds.detectors import DETECTORS
+from redhanded.experiments.worlds.world import World
 from redhanded.lab.data import load
-from redhanded.lab.imagefolder import read_images
+from redhanded.lab.data.folder import read_images
 from redhanded.types import ImageArray
 
 COUNTS: dict[str, Count] = {"queries": "queries", "pairs": "pairs"}

@@ -11,7 +11,7 @@ from rich.text import Text
 
 from redhanded.commands.options import ARTEFACTS, Json, WorldName, records_of, say, stdout, world_named
 from redhanded.experiments.claims import CLAIMS, Judged, Reader, judge, summary
-from redhanded.experiments.store import Store
+from redhanded.experiments.runner.store import Store
 
 STYLES = {"holds": "green", "fails": "red", "not measured": "dim", "cannot be judged": "dim"}
 

@@ -24,15 +24,16 @@ from redhanded.commands.options import (
     stdout,
     world_named,
 )
-from redhanded.detectors.calibrate import FPR, allowed_flags
+from redhanded.detectors.pairs import FPR, allowed_flags
 from redhanded.errors import RedhandedError
 from redhanded.experiments.cells import Detect
-from redhanded.experiments.comparison import DETECTORS, HONEST, Comparison, Place
-from redhanded.experiments.context import Context
-from redhanded.experiments.likelihood_figures import judged, likelihood_curves
-from redhanded.experiments.picture import save
-from redhanded.experiments.run import run_cells
-from redhanded.experiments.store import Record
+from redhanded.experiments.figures.likelihood import judged, likelihood_curves
+from redhanded.experiments.figures.picture import save
+from redhanded.experiments.runner.context import Context
+from redhanded.experiments.runner.run import run_cells
+from redhanded.experiments.runner.store import Record
+from redhanded.experiments.tables.comparison import HONEST, Comparison, Place
+from redhanded.experiments.worlds.detectors import DETECTORS
 
 COLUMNS = ("flags", "flag rate", "bans", "benign floor", "FPR", "share of ceiling", "AUROC", "µs a query")
 

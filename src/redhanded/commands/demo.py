@@ -20,15 +20,15 @@ from redhanded.commands.options import (
     world_named,
 )
 from redhanded.errors import OutOfTimeError
-from redhanded.experiments.demo import Demo
-from redhanded.experiments.report import (
+from redhanded.experiments.pages.demo import Demo
+from redhanded.experiments.pages.demo_page import (
     benign_table,
     encoder_table,
     result_table,
     write_pictures,
     write_report,
 )
-from redhanded.experiments.run import run_cells
+from redhanded.experiments.runner.run import run_cells
 
 DATA = {"digits": "demo", "cifar10": "small"}
 

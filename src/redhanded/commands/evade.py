@@ -28,9 +28,10 @@ from redhanded.commands.options import (
 from redhanded.detectors import load_bundle
 from redhanded.detectors.bundle import read_manifest
 from redhanded.errors import RedhandedError
-from redhanded.experiments.attacks import ATTACKS
-from redhanded.experiments.evasion import ADAPTATIONS, ORDERS, POLICIES, Attempt, attempts, cheapest, thefts
-from redhanded.experiments.run import run_cells
+from redhanded.experiments.runner.run import run_cells
+from redhanded.experiments.tables.evasion import ORDERS, POLICIES, Attempt, attempts, cheapest, thefts
+from redhanded.experiments.worlds.adaptations import ADAPTATIONS
+from redhanded.experiments.worlds.attacks import ATTACKS
 from redhanded.lab.types import Order
 
 ORDER_NAMES: dict[str, Order] = {order: order for order in ORDERS}

@@ -9,15 +9,16 @@ from matplotlib.figure import Figure
 
 from redhanded.commands.options import stderr
 from redhanded.errors import RedhandedError
-from redhanded.experiments.picture import save
-from redhanded.experiments.query_figures import (
+from redhanded.experiments.figures.picture import save
+from redhanded.experiments.figures.queries import (
     OF_THE_PAPER,
     confidence_histograms,
     confidence_over_queries,
     crossed_samples,
+    plain,
     traits_by_attack,
 )
-from redhanded.experiments.records import plain, read_records
+from redhanded.experiments.runner.store import read_records
 
 
 def figures(

@@ -21,12 +21,14 @@ from rich.progress import (
 from rich.table import Table
 
 from redhanded.errors import RedhandedError
-from redhanded.experiments.context import Cell, Context
-from redhanded.experiments.engines import Lost, cluster, local
-from redhanded.experiments.run import Engine
-from redhanded.experiments.store import Store
-from redhanded.experiments.world import World
+from redhanded.experiments.runner.cluster import cluster
+from redhanded.experiments.runner.context import Cell, Context
+from redhanded.experiments.runner.local import local
+from redhanded.experiments.runner.run import Engine
+from redhanded.experiments.runner.scheduler import Lost
+from redhanded.experiments.runner.store import Store
 from redhanded.experiments.worlds import WORLDS
+from redhanded.experiments.worlds.world import World
 from redhanded.guard import Mode
 from redhanded.lab.training import Progress as Told
 from redhanded.lab.types import Fidelity, Order

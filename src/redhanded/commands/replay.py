@@ -9,11 +9,11 @@ from rich.table import Table
 
 from redhanded.commands.options import MODES, Json, ModeName, chosen, say, stdout
 from redhanded.detectors import load_bundle
-from redhanded.detectors.calibrate import Replay, rates
+from redhanded.detectors.intervals import Replay, rates
 from redhanded.errors import RedhandedError
-from redhanded.experiments.querylog import QueryLog
-from redhanded.experiments.replay import replay as replay_stream
-from redhanded.lab.imagefolder import read_images
+from redhanded.experiments.measure.querylog import QueryLog
+from redhanded.experiments.measure.replay import replay as replay_stream
+from redhanded.lab.data.folder import read_images
 
 
 def replay(

@@ -6,9 +6,9 @@ from typing import Annotated
 import typer
 
 from redhanded.commands.options import ARTEFACTS, Artefacts, WorldName, records_of, stderr, world_named
-from redhanded.experiments.context import Context
-from redhanded.experiments.reproduction import write_report
-from redhanded.experiments.store import Store
+from redhanded.experiments.pages.reproduction import write_report
+from redhanded.experiments.runner.context import Context
+from redhanded.experiments.runner.store import Store
 
 
 def report(

@@ -27,10 +27,10 @@ from redhanded.commands.options import (
     world_named,
 )
 from redhanded.errors import RedhandedError
-from redhanded.experiments.forecast import Forecast, forecast
-from redhanded.experiments.run import run_cells
-from redhanded.experiments.sheet import as_data, for_terminal
+from redhanded.experiments.runner.run import run_cells
 from redhanded.experiments.tables import OF_THE_PAPER, TABLES
+from redhanded.experiments.tables.forecast import Forecast, forecast
+from redhanded.experiments.tables.sheet import as_data, for_terminal
 
 
 def run(

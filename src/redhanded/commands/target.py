@@ -11,15 +11,15 @@ from torch import nn
 from redhanded.commands.options import announce, stderr
 from redhanded.errors import RedhandedError
 from redhanded.experiments.cells import Extract
+from redhanded.experiments.cells.datasets import as_tensor
 from redhanded.experiments.cells.extract import pool_arguments
-from redhanded.experiments.context import Cell, Context
-from redhanded.experiments.datasets import as_tensor
-from redhanded.experiments.metrics import accuracy
-from redhanded.experiments.run import run_cells
-from redhanded.lab.imagefolder import ImageFolder, read_images
-from redhanded.lab.remote import oracle_from
+from redhanded.experiments.measure.metrics import accuracy
+from redhanded.experiments.runner.context import Cell, Context
+from redhanded.experiments.runner.run import run_cells
+from redhanded.lab.data.folder import ImageFolder, read_images
+from redhanded.lab.oracles.remote import oracle_from
+from redhanded.lab.oracles.victim import HardLabels, Probabilities
 from redhanded.lab.types import Images, Oracle
-from redhanded.lab.victim import HardLabels, Probabilities
 
 
 @dataclass(frozen=True)

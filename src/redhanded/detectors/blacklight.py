@@ -10,7 +10,7 @@ from typing import ClassVar
 import numpy as np
 
 from redhanded.detectors.base import Arrays, Scope, Verdict, check_images
-from redhanded.detectors.stateful import Growing
+from redhanded.detectors.neighbours import Growing
 from redhanded.detectors.statistic import Judged, check_threshold, judge
 from redhanded.errors import RedhandedError
 from redhanded.types import FeatureArray, Float32, ImageArray, Int, OutputArray

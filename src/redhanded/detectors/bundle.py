@@ -12,15 +12,15 @@ from safetensors.numpy import load_file, save
 
 from redhanded.detectors.base import Detector
 from redhanded.detectors.blacklight import BlacklightDetector
-from redhanded.detectors.calibrate import Calibration
+from redhanded.detectors.calibrate import StatisticCalibration
 from redhanded.detectors.encoder import OnnxEncoder
 from redhanded.detectors.hoda import HodaDetector
 from redhanded.detectors.likelihood import LikelihoodDetector
 from redhanded.detectors.outliers import OutlierDetector
+from redhanded.detectors.pairs import Calibration
 from redhanded.detectors.prada import PradaDetector
 from redhanded.detectors.similarity import SimilarityDetector
 from redhanded.detectors.stateful import StatefulDetector
-from redhanded.detectors.tuning import StatisticCalibration
 from redhanded.errors import RedhandedError
 
 FORMAT = 2

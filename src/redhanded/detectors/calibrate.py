@@ -1,94 +1,36 @@
-"""From a benign stream to a threshold: one pass stores all near pairs, then the wipes are replayed per δ."""
+"""Any detector's threshold from one benign stream: its own fold, replayed at other thresholds."""
 
-from dataclasses import dataclass
-from itertools import pairwise
+from collections import OrderedDict
+from dataclasses import dataclass, replace
+from typing import Any, Protocol, TypeVar, runtime_checkable
 
 import numpy as np
 
-from redhanded.detectors.index import near_pairs
-from redhanded.detectors.intervals import ban_rate_interval, clopper_pearson
-from redhanded.detectors.similarity import Count
+from redhanded.detectors.base import Detector
+from redhanded.detectors.index import principal_axes
+from redhanded.detectors.intervals import Replay, rates
+from redhanded.detectors.pairs import FPR, Calibration, allowed_flags, calibrate_similarity
+from redhanded.detectors.similarity import SimilarityDetector
 from redhanded.errors import RedhandedError
-from redhanded.types import FeatureArray, Float64, Int
+from redhanded.types import FeatureArray, Float64, OutputArray
 
-FPR = 1e-4
-"""The paper's target: bans per benign query (§II-C). With 50 flags to a ban, 0.5% of queries are flagged."""
+CHUNK = 512
+"""Queries folded at once."""
+UNFINISHED = 4
+"""Folds that are kept with their memories, so that they can go on; PRADA's hold every query."""
 
 
-@dataclass(frozen=True)
-class NearPairs:
-    """All pairs of a stream nearer than `radius`, sorted by (later, earlier).
-
-    The nearest neighbour of a query may predate a wipe while another does not, so a replay at another
-    threshold needs every pair, not only the nearest.
-    """
-
-    later: Int[np.ndarray, " k"]
-    earlier: Int[np.ndarray, " k"]
-    distance: Float64[np.ndarray, " k"]
-    length: int
-    radius: float
-
-    @classmethod
-    def of(cls, features: FeatureArray, radius: float) -> "NearPairs":
-        """Search `features` [n, d], in stream order, once."""
-        blocks = list(near_pairs(features, radius))
-        if not blocks:
-            return cls(np.empty(0, np.int64), np.empty(0, np.int64), np.empty(0), len(features), radius)
-        later, earlier, distance = (np.concatenate(part) for part in zip(*blocks, strict=True))
-        return cls(later, earlier, distance, len(features), radius)
+D = TypeVar("D", bound=Detector[Any])
+"""A frozen dataclass with the fields `threshold`, below which its statistic alarms, and `flags_to_ban`; or
+the similarity detector."""
 
 
 @dataclass(frozen=True)
-class Replay:
-    """What a detector with a given threshold does to a stream that starts with a fresh account."""
-
-    counts: Int[np.ndarray, " n"]
-    bans: Int[np.ndarray, " b"]
-    """Places of the queries that closed an account."""
-
-    @property
-    def flags(self) -> int:
-        """Sum of the counts."""
-        return int(self.counts.sum())
-
-
-def replay_pairs(
-    pairs: NearPairs, delta: float, *, count: Count = "queries", flags_to_ban: int = 50
-) -> Replay:
-    """Judge the stream behind `pairs` at threshold `delta` (at most `pairs.radius`), new account after a ban.
-
-    Equals feeding the features to a `SimilarityDetector`, in time linear in the number of pairs.
-    """
-    if delta > pairs.radius:
-        raise RedhandedError(f"delta: {delta} exceeds the radius {pairs.radius} up to which pairs are stored")
-    kept = pairs.distance < delta
-    later, earlier = pairs.later[kept], pairs.earlier[kept]
-    counts = np.zeros(pairs.length, np.int64)
-    bans: list[int] = []
-    opened = flags = 0
-    starts = np.flatnonzero(np.diff(later, prepend=-1))
-    for start, stop in pairwise([*starts.tolist(), len(later)]):
-        # `earlier` is sorted inside the run: those from `opened` on are in this account's history
-        near = (stop - start) - int(np.searchsorted(earlier[start:stop], opened))
-        if near == 0:
-            continue
-        query = int(later[start])
-        counts[query] = near if count == "pairs" else 1
-        flags += int(counts[query])
-        if flags >= flags_to_ban:
-            bans.append(query)
-            opened, flags = query + 1, 0
-    return Replay(counts, np.array(bans, np.int64))
-
-
-@dataclass(frozen=True)
-class Calibration:
+class StatisticCalibration:
     """A threshold and where it came from; rates are per benign query of the stream that tuned it."""
 
-    delta: float
+    threshold: float
     target: float
-    count: Count
     flags_to_ban: int
     length: int
     flags: int
@@ -101,136 +43,156 @@ class Calibration:
     fpr_high: float
 
 
-def rates(replay: Replay, flags_to_ban: int) -> dict[str, float]:
-    """Flag rate with its Clopper-Pearson interval and FPR (bans per query) with its block bootstrap.
+@runtime_checkable
+class Fitted(Protocol):
+    """A detector that takes more than its threshold from the benign stream."""
 
-    The bootstrap speaks of the long run, in which every flag counts towards a ban; a finite stream ends with
-    flags that have not made one yet. The interval is widened to hold the observed rate where it does not.
-    """
-    n = len(replay.counts)
-    flagged = int((replay.counts > 0).sum())
-    low, high = clopper_pearson(flagged, n)
-    fpr = len(replay.bans) / max(n, 1)
-    if flags_to_ban == 1:  # then a flag is a ban, and its exact interval is known
-        fpr_low, fpr_high = low, high
-    else:
-        fpr_low, fpr_high = ban_rate_interval(replay.counts, flags_to_ban)
-    return {
-        "flag_rate": flagged / max(n, 1),
-        "flag_rate_low": low,
-        "flag_rate_high": high,
-        "fpr": fpr,
-        "fpr_low": min(fpr, fpr_low),
-        "fpr_high": max(fpr, fpr_high),
-    }
+    def fitted(self, features: FeatureArray) -> Any:
+        """Return it with what it takes."""
+        ...
 
 
-def allowed_flags(n: int, *, fpr: float, count: Count, flags_to_ban: int) -> int:
-    """Return the flags that a benign stream of `n` may earn; raises `RedhandedError` if it cannot tune `fpr`.
+def calibrate(
+    detector: D,
+    features: FeatureArray,
+    outputs: OutputArray | None = None,
+    *,
+    fpr: float = FPR,
+    own: FeatureArray | None = None,
+) -> tuple[D, Calibration | StatisticCalibration]:
+    """Return the detector with the loosest threshold that bans a benign stream at most `fpr` times a query.
 
-    Asks nothing of the images, so it can be called before anything is trained or embedded.
-    """
-    if flags_to_ban < 1:
-        raise RedhandedError(f"flags-to-ban: {flags_to_ban} must be at least 1 (the paper uses 50)")
-    if not 0 < fpr < 1:
-        raise RedhandedError(f"fpr: {fpr} must lie between 0 and 1 (the paper uses 0.0001)")
-    needed = int(np.ceil(1 / fpr))
-    if n < needed:
-        raise RedhandedError(
-            f"fpr: {fpr:g} cannot be resolved by {n} benign images, on which one ban is already more; "
-            f"give at least {needed:,} images or a larger fpr"
-        )
-    allowed = int(np.floor(fpr * n * flags_to_ban + 1e-9))
-    if allowed >= _most_flags(n, count, flags_to_ban):
-        raise RedhandedError(
-            f"fpr: {fpr:g} is not exceeded even if every image is flagged; choose a smaller one"
-        )
-    return allowed
-
-
-def calibrate_similarity(
-    features: FeatureArray, *, fpr: float = FPR, count: Count = "queries", flags_to_ban: int = 50
-) -> tuple[Calibration, NearPairs]:
-    """Find the largest δ at which a benign stream [n, d] earns at most `fpr` bans per query.
-
-    The rule is on flags: at most `fpr * n * flags_to_ban` of them. A stream with so few flags cannot earn
-    more than `fpr * n` bans, and flags resolve 50 times finer than bans do. (A ban wipes the history, so
-    flags may fall where δ grows; then this finds a δ whose next larger neighbour breaks the rule.)
+    The stream is one honest user whose account is replaced at bans: features [n, d] from one pass of
+    `detector.features`, and the victim's answers [n, classes] for a detector that judges by them. The rule
+    is on flags, of which `flags_to_ban` make a ban: at most `fpr * n * flags_to_ban`. What a detector takes
+    from benign images besides its threshold, it takes from `own`, features of the victim's own kind, or else
+    from the whole stream.
 
     Raises:
-        RedhandedError: the stream is too short to resolve `fpr`, too many of its images are equal, or `fpr`
-            is so large that any threshold fulfils it.
+        RedhandedError: the stream is too short to resolve `fpr`, or holds nothing that can be told apart.
     """
-    allowed = allowed_flags(len(features), fpr=fpr, count=count, flags_to_ban=flags_to_ban)
-    pairs = _pairs_beyond(features, allowed, count, flags_to_ban)
-    return calibrate_pairs(pairs, fpr=fpr, count=count, flags_to_ban=flags_to_ban), pairs
-
-
-def calibrate_pairs(
-    pairs: NearPairs, *, fpr: float = FPR, count: Count = "queries", flags_to_ban: int = 50
-) -> Calibration:
-    """Find the largest δ for another target from the near pairs of a stream: no search, no encoder.
-
-    Raises:
-        RedhandedError: as `calibrate_similarity`, or the pairs do not reach as far as the target needs.
-    """
-    n = pairs.length
-    allowed = allowed_flags(n, fpr=fpr, count=count, flags_to_ban=flags_to_ban)
-
-    def flags(delta: float) -> int:
-        return replay_pairs(pairs, delta, count=count, flags_to_ban=flags_to_ban).flags
-
-    if flags(pairs.radius) <= allowed:
-        raise RedhandedError(
-            f"fpr: {fpr:g} needs pairs beyond {pairs.radius:.4g}, where the search stopped; calibrate anew"
+    untuned: Any = detector
+    if isinstance(untuned, SimilarityDetector):
+        found, _ = calibrate_similarity(
+            features, fpr=fpr, count=untuned.count, flags_to_ban=untuned.flags_to_ban
         )
-    steps = np.unique(pairs.distance)
-    if flags(float(np.nextafter(steps[0], np.inf))) > allowed:
+        tuned: Any = replace(untuned, delta=found.delta, axes=principal_axes(features))
+        return tuned, found
+    kin = features if own is None else own
+    if isinstance(untuned, Fitted) and len(kin):
+        untuned = untuned.fitted(kin)
+    return _calibrate_statistic(untuned, features, outputs, fpr)
+
+
+def _calibrate_statistic(
+    detector: Any, features: FeatureArray, outputs: OutputArray | None, fpr: float
+) -> tuple[Any, StatisticCalibration]:
+    allowed = allowed_flags(len(features), fpr=fpr, count="queries", flags_to_ban=detector.flags_to_ban)
+    sweep = Sweep(detector, features, outputs)
+    steps = np.unique(sweep.scores(0))
+    steps = steps[np.isfinite(steps)]
+    if len(steps) == 0:
         raise RedhandedError(
-            f"fpr: {fpr:g} is out of reach: too many benign images are as near to each other as the nearest "
-            "pair is; remove duplicates from the stream"
+            f"stream: {len(features):,} benign images are too few for the statistic of "
+            f"{type(detector).__name__}, or all alike; give more and different ones"
         )
-    # flags(steps[k]) counts the pairs below steps[k]; bisect for the last step within the allowance
+    if sweep.replay(float(steps[0]), allowed).flags > allowed:  # a statistic of -inf alarms at any threshold
+        raise RedhandedError(
+            f"fpr: {fpr:g} is out of reach: too many benign images in a row are alike; remove duplicates "
+            "from the stream, or send it in random order"
+        )
+    # bisect for the last step within the allowance. Where an early ban makes the statistic begin anew, fewer
+    # alarms may follow; then its next larger neighbour breaks the rule
     low, high = 0, len(steps)
     while high - low > 1:
         middle = (low + high) // 2
-        if flags(float(steps[middle])) <= allowed:
+        if sweep.replay(float(steps[middle]), allowed).flags <= allowed:
             low = middle
         else:
             high = middle
-    # halfway between two distances that occur, so that no rounding can tip a pair over the threshold
-    delta = float((steps[low - 1] + steps[low]) / 2) if low else float(steps[0])
-    chosen = replay_pairs(pairs, delta, count=count, flags_to_ban=flags_to_ban)
-    found = rates(chosen, flags_to_ban)
-    return Calibration(delta, fpr, count, flags_to_ban, n, chosen.flags, len(chosen.bans), **found)
+    threshold = float(steps[low])
+    if low:  # halfway between two values that occur, so that no rounding can tip one over the threshold
+        halfway = float((steps[low - 1] + steps[low]) / 2)
+        if steps[low - 1] < halfway and sweep.replay(halfway, allowed).flags <= allowed:
+            threshold = halfway
+    chosen = sweep.replay(threshold)
+    return (
+        replace(detector, threshold=threshold),
+        StatisticCalibration(
+            threshold,
+            fpr,
+            detector.flags_to_ban,
+            len(features),
+            chosen.flags,
+            len(chosen.bans),
+            **rates(chosen, detector.flags_to_ban),
+        ),
+    )
 
 
-def _most_flags(n: int, count: Count, flags_to_ban: int) -> int:
-    """Return the flags of n queries that are all near each other: all but the first of each account."""
-    flags = np.cumsum(np.arange(flags_to_ban + 1) if count == "pairs" else np.arange(flags_to_ban + 1) > 0)
-    length = int(np.searchsorted(flags, flags_to_ban)) + 1
-    accounts, rest = divmod(n, length)
-    return int(accounts * flags[length - 1] + (flags[rest - 1] if rest else 0))
+@dataclass
+class _Fold:
+    """The statistic of an account opened at some query of the stream, as far as it was asked for."""
+
+    memory: Any
+    at: int
+    parts: list[Float64[np.ndarray, " k"]]
 
 
-def _pairs_beyond(features: FeatureArray, allowed: int, count: Count, flags_to_ban: int) -> NearPairs:
-    """Return the pairs within a radius at which the stream earns more flags than allowed."""
-    rng = np.random.default_rng(0)
-    sample = np.sort(rng.choice(len(features), min(len(features), 512), replace=False))
-    closest: list[float] = []
-    squares = np.square(features).sum(axis=1)
-    for rows in np.array_split(sample[sample > 0], max(1, len(sample) // 64)):
-        # a matrix product is exact enough for where to begin
-        squared = squares[rows, None] + squares - 2 * features[rows] @ features.T
-        squared[np.arange(len(features)) >= rows[:, None]] = np.inf
-        closest += np.sqrt(squared.min(axis=1).clip(min=0)).tolist()
-    # twice the rate allowed, so that the bisection has room on both sides
-    radius = float(np.quantile(closest, min(1.0, 2 * allowed / len(features))))
-    radius = max(radius, float(np.finfo(np.float32).tiny))
-    smallest = min((c for c in closest if c > 0), default=radius)
-    for _ in range(64):
-        pairs = NearPairs.of(features, radius)
-        if replay_pairs(pairs, radius, count=count, flags_to_ban=flags_to_ban).flags > allowed:
-            return pairs
-        radius = max(1.5 * radius, smallest)
-    raise RedhandedError("features: benign images lie too far from each other; check the encoder")
+class Sweep:
+    """A benign stream before one detector at many thresholds.
+
+    The statistic depends on the threshold only through bans, after which it begins anew. So it is folded
+    once from the stream's start without any ban, and again from each query at which some threshold bans;
+    every verdict equals that of `update`, which computes it.
+    """
+
+    def __init__(self, detector: Any, features: FeatureArray, outputs: OutputArray | None = None) -> None:
+        """Judge nothing yet."""
+        if detector.needs_outputs and outputs is None:
+            raise RedhandedError(
+                f"outputs: {type(detector).__name__} judges by the victim's answers; give them as well"
+            )
+        self._never = replace(detector, threshold=-np.inf)
+        self._features, self._outputs = features, outputs
+        self._folds: OrderedDict[int, _Fold] = OrderedDict()
+
+    def scores(self, start: int, stop: int | None = None) -> Float64[np.ndarray, " k"]:
+        """Return the statistic of queries `start` to `stop` for an account opened at `start`."""
+        stop = len(self._features) if stop is None else stop
+        fold = self._folds.pop(start, None) or _Fold(self._never.new_memory(), start, [])
+        while fold.at < stop:
+            rows = slice(fold.at, min(fold.at + CHUNK, len(self._features)))
+            outputs = None if self._outputs is None else self._outputs[rows]
+            fold.parts.append(self._never.update(fold.memory, self._features[rows], outputs).scores)
+            fold.at = rows.stop
+        if fold.at == len(self._features):
+            fold.memory = None
+        self._folds[start] = fold  # the last one asked for is the last to go
+        unfinished = [place for place, kept in self._folds.items() if kept.memory is not None]
+        for place in unfinished[:-UNFINISHED]:
+            del self._folds[place]
+        return np.concatenate([*fold.parts, np.empty(0)])[: stop - start]
+
+    def replay(self, threshold: float, most: int | None = None) -> Replay:
+        """Judge the stream at a threshold; may stop once there are more than `most` flags."""
+        n = len(self._features)
+        counts = np.zeros(n, np.int64)
+        if self._never.scope == "global":  # the memory outlives bans, and a flag is a ban
+            counts = (self.scores(0) < threshold).astype(np.int64)
+            per_ban = self._never.flags_to_ban
+            return Replay(counts, np.flatnonzero(counts)[per_ban - 1 :: per_ban])
+        bans: list[int] = []
+        start, per_ban = 0, self._never.flags_to_ban
+        while start < n and (most is None or counts.sum() <= most):
+            alarms, stop = np.empty(0, np.int64), start
+            while len(alarms) < per_ban and stop < n:
+                stop = min(stop + CHUNK, n)
+                alarms = np.flatnonzero(self.scores(start, stop) < threshold)
+            closing = alarms[:per_ban] + start
+            counts[closing] = 1
+            if len(closing) < per_ban:
+                break
+            bans.append(int(closing[-1]))
+            start = bans[-1] + 1
+        return Replay(counts, np.array(bans, np.int64))

@@ -1,5 +1,7 @@
 """Intervals of rates: flags are rare events, bans are sums of 50 of them."""
 
+from dataclasses import dataclass
+
 import numpy as np
 from scipy.stats import beta
 
@@ -45,3 +47,41 @@ def ban_rate_interval(
     rates = totals / (per_draw * block * flags_to_ban)
     low, high = np.quantile(rates, [(1 - confidence) / 2, (1 + confidence) / 2])
     return float(low), float(high)
+
+
+@dataclass(frozen=True)
+class Replay:
+    """What a detector with a given threshold does to a stream that starts with a fresh account."""
+
+    counts: Int[np.ndarray, " n"]
+    bans: Int[np.ndarray, " b"]
+    """Places of the queries that closed an account."""
+
+    @property
+    def flags(self) -> int:
+        """Sum of the counts."""
+        return int(self.counts.sum())
+
+
+def rates(replay: Replay, flags_to_ban: int) -> dict[str, float]:
+    """Flag rate with its Clopper-Pearson interval and FPR (bans per query) with its block bootstrap.
+
+    The bootstrap speaks of the long run, in which every flag counts towards a ban; a finite stream ends with
+    flags that have not made one yet. The interval is widened to hold the observed rate where it does not.
+    """
+    n = len(replay.counts)
+    flagged = int((replay.counts > 0).sum())
+    low, high = clopper_pearson(flagged, n)
+    fpr = len(replay.bans) / max(n, 1)
+    if flags_to_ban == 1:  # then a flag is a ban, and its exact interval is known
+        fpr_low, fpr_high = low, high
+    else:
+        fpr_low, fpr_high = ban_rate_interval(replay.counts, flags_to_ban)
+    return {
+        "flag_rate": flagged / max(n, 1),
+        "flag_rate_low": low,
+        "flag_rate_high": high,
+        "fpr": fpr,
+        "fpr_low": min(fpr, fpr_low),
+        "fpr_high": max(fpr, fpr_high),
+    }

@@ -9,7 +9,7 @@ import numpy as np
 from scipy.stats import shapiro
 
 from redhanded.detectors.base import Arrays, Scope, Verdict, check_images
-from redhanded.detectors.stateful import BLOCK, Growing, History, Search
+from redhanded.detectors.neighbours import BLOCK, Growing, History, Search
 from redhanded.detectors.statistic import Judged, check_threshold, judge
 from redhanded.errors import RedhandedError
 from redhanded.types import FeatureArray, Float64, OutputArray

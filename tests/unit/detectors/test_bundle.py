@@ -22,10 +22,10 @@ from redhanded.detectors import (
 )
 from redhanded.detectors import bundle as module
 from redhanded.detectors.bundle import ARRAYS, ENCODER, KINDS, MANIFEST, read_manifest
-from redhanded.detectors.calibrate import Calibration
+from redhanded.detectors.calibrate import StatisticCalibration
 from redhanded.detectors.encoder import OnnxEncoder
 from redhanded.detectors.index import principal_axes
-from redhanded.detectors.tuning import StatisticCalibration
+from redhanded.detectors.pairs import Calibration
 from redhanded.errors import RedhandedError
 
 MakeGraph = Callable[..., bytes]

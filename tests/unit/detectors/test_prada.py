@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from redhanded.detectors.base import Detector
+from redhanded.detectors.neighbours import BLOCK
 from redhanded.detectors.prada import PradaDetector, shapiro_w
-from redhanded.detectors.stateful import BLOCK
 from redhanded.errors import RedhandedError
 
 SHAPE = (1, 2, 3)

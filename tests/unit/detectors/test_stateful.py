@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from redhanded.detectors.base import Detector
 from redhanded.detectors.index import distances
-from redhanded.detectors.stateful import BLOCK, Growing, History, Search, StatefulDetector
+from redhanded.detectors.neighbours import BLOCK, Growing, History, Search
+from redhanded.detectors.stateful import StatefulDetector
 from redhanded.errors import RedhandedError
 from redhanded.types import FeatureArray, ImageArray
 
@@ -107,7 +108,7 @@ def test_only_a_few_are_measured_exactly(monkeypatch: pytest.MonkeyPatch) -> Non
         measured.append(len(rows))
         return distances(query, rows)
 
-    monkeypatch.setattr("redhanded.detectors.stateful.distances", counted)
+    monkeypatch.setattr("redhanded.detectors.neighbours.distances", counted)
     rows = np.random.default_rng(0).normal(size=(2_000, 64)).astype(np.float32)
     detector = detector_of()
     detector.update(detector.new_memory(), rows)

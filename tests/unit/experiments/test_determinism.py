@@ -16,9 +16,9 @@ import torch
 torch.set_num_threads(1)
 sys.path.insert(0, sys.argv[1])
 from tiny import tiny
-from redhanded.experiments.context import Context
-from redhanded.experiments.run import run_cells
-from redhanded.experiments.store import Store
+from redhanded.experiments.runner.context import Context
+from redhanded.experiments.runner.run import run_cells
+from redhanded.experiments.runner.store import Store
 from redhanded.experiments.tables import TABLES
 from redhanded.experiments.tables.detection import likelihood
 root, world = Path(sys.argv[2]), tiny()

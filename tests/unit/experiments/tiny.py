@@ -2,9 +2,9 @@
 
 from dataclasses import replace
 
-from redhanded.experiments.datasets import Composed
-from redhanded.experiments.world import World
-from redhanded.experiments.worlds import demo
+from redhanded.experiments.cells.datasets import Composed
+from redhanded.experiments.worlds.demo import demo
+from redhanded.experiments.worlds.world import World
 from redhanded.lab.attacks import LinfPgd
 from redhanded.lab.encoders import Contrastive
 from redhanded.lab.encoders.vqvae import VqVae

@@ -8,7 +8,7 @@ import torch
 from safetensors.torch import load_file
 
 from redhanded.detectors import SimilarityDetector
-from redhanded.detectors.tuning import calibrate
+from redhanded.detectors.calibrate import calibrate
 from redhanded.experiments.cells.base import (
     MODEL,
     Keyed,
@@ -17,9 +17,9 @@ from redhanded.experiments.cells.base import (
     load_encoder,
     save_model,
 )
-from redhanded.experiments.context import Cell, Context
-from redhanded.experiments.datasets import Data, as_floats, as_tensor
-from redhanded.experiments.store import Record
+from redhanded.experiments.cells.datasets import Data, as_floats, as_tensor
+from redhanded.experiments.runner.context import Cell, Context
+from redhanded.experiments.runner.store import Record
 from redhanded.lab.adaptive import AutoEncoder, Blinding, Transform, blind, train_autoencoder
 from redhanded.lab.adaptive.autoencoder import Network
 from redhanded.lab.adaptive.filtering import Filtering, QueryFilter, chain

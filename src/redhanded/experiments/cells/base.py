@@ -6,10 +6,10 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 
 from redhanded.detectors.base import Encoder
-from redhanded.experiments.canonical import key_of
-from redhanded.experiments.context import Cell, Context
-from redhanded.experiments.datasets import as_tensor
-from redhanded.lab.data.archive import ImageSet
+from redhanded.experiments.cells.datasets import as_tensor
+from redhanded.experiments.runner.context import Cell, Context
+from redhanded.experiments.runner.keys import key_of
+from redhanded.lab.data.images import ImageSet
 from redhanded.lab.encoders import TorchEncoder, export_onnx
 from redhanded.lab.models import Architecture, SimNet, build
 from redhanded.lab.training import Training, train_classifier

@@ -11,16 +11,16 @@ from safetensors.numpy import save_file as save_arrays
 from redhanded.detectors import SimilarityDetector
 from redhanded.detectors.base import Encoder
 from redhanded.detectors.bundle import load_bundle, save_bundle
-from redhanded.detectors.calibrate import calibrate_similarity
 from redhanded.detectors.index import principal_axes
+from redhanded.detectors.pairs import calibrate_similarity
 from redhanded.detectors.similarity import Count
 from redhanded.experiments.cells.base import (
     Keyed,
 )
+from redhanded.experiments.cells.datasets import Data, as_floats
 from redhanded.experiments.cells.encoder import TrainEncoder
-from redhanded.experiments.context import Cell, Context
-from redhanded.experiments.datasets import Data, as_floats
-from redhanded.experiments.store import Record
+from redhanded.experiments.runner.context import Cell, Context
+from redhanded.experiments.runner.store import Record
 from redhanded.lab.encoders import (
     TorchEncoder,
 )

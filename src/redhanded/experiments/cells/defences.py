@@ -9,11 +9,11 @@ from safetensors.torch import load_file
 from torch import nn
 
 from redhanded.experiments.cells.base import MODEL, Keyed, one_hot, save_model
+from redhanded.experiments.cells.datasets import Data, as_tensor
 from redhanded.experiments.cells.victim import TrainVictim
-from redhanded.experiments.context import Cell, Context
-from redhanded.experiments.datasets import Data, as_tensor
-from redhanded.experiments.metrics import accuracy
-from redhanded.experiments.store import Record
+from redhanded.experiments.measure.metrics import accuracy
+from redhanded.experiments.runner.context import Cell, Context
+from redhanded.experiments.runner.store import Record
 from redhanded.lab.defences import (
     AdaptiveMisinformation,
     ArgmaxOf,
@@ -26,9 +26,9 @@ from redhanded.lab.defences import (
     train_misinformation,
 )
 from redhanded.lab.models import Architecture, build
+from redhanded.lab.oracles.victim import Probabilities
 from redhanded.lab.training import Training, predict
 from redhanded.lab.types import Oracle
-from redhanded.lab.victim import Probabilities
 
 
 @runtime_checkable

@@ -14,19 +14,19 @@ from redhanded.detectors import (
     OutlierDetector,
     SimilarityDetector,
 )
-from redhanded.detectors.calibrate import Replay, rates
+from redhanded.detectors.intervals import Replay, rates
 from redhanded.detectors.likelihood import auroc
-from redhanded.experiments.ancestry import ancestry_ceiling
 from redhanded.experiments.cells.base import Keyed
 from redhanded.experiments.cells.calibrate import Calibrate, benign_stream, stream_name
+from redhanded.experiments.cells.datasets import Data, as_floats
 from redhanded.experiments.cells.extract import Extract
 from redhanded.experiments.cells.tune import Tune
-from redhanded.experiments.characterise import feature_diversity
-from redhanded.experiments.context import Cell, Context
-from redhanded.experiments.datasets import Data, as_floats
-from redhanded.experiments.remembered import Remembered
-from redhanded.experiments.replay import Detection, nearest_in_account, replay
-from redhanded.experiments.store import Record
+from redhanded.experiments.measure.ancestry import ancestry_ceiling
+from redhanded.experiments.measure.characterise import feature_diversity
+from redhanded.experiments.measure.remembered import Remembered
+from redhanded.experiments.measure.replay import Detection, nearest_in_account, replay
+from redhanded.experiments.runner.context import Cell, Context
+from redhanded.experiments.runner.store import Record
 from redhanded.types import ADDED, FeatureArray, OutputArray
 
 KEPT_PAIRS = 24

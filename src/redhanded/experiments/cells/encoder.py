@@ -9,9 +9,9 @@ from torch import nn
 
 from redhanded.detectors.base import Encoder
 from redhanded.experiments.cells.base import Keyed, deployable, load_encoder, save_model
-from redhanded.experiments.context import Cell, Context
-from redhanded.experiments.datasets import Data, as_floats, as_tensor
-from redhanded.experiments.store import Record
+from redhanded.experiments.cells.datasets import Data, as_floats, as_tensor
+from redhanded.experiments.runner.context import Cell, Context
+from redhanded.experiments.runner.store import Record
 from redhanded.lab.encoders import (
     Contrastive,
     TorchEncoder,

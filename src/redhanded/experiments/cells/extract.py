@@ -10,26 +10,26 @@ from torch import nn
 
 from redhanded.experiments.cells.adapt import Adapted
 from redhanded.experiments.cells.base import Keyed, save_model
+from redhanded.experiments.cells.datasets import Data, as_tensor
 from redhanded.experiments.cells.defences import Defence
 from redhanded.experiments.cells.initial import ImagenetWeights, PublicWeights
 from redhanded.experiments.cells.victim import TrainVictim
-from redhanded.experiments.characterise import Characteriser
-from redhanded.experiments.context import Cell, Context
-from redhanded.experiments.datasets import Data, as_tensor
-from redhanded.experiments.journal import FileJournal
-from redhanded.experiments.metrics import accuracy, agreement
-from redhanded.experiments.querylog import LogWriter, QueryLog
-from redhanded.experiments.run import provenance
-from redhanded.experiments.steal import steal
-from redhanded.experiments.store import Record
+from redhanded.experiments.measure.characterise import Characteriser
+from redhanded.experiments.measure.journal import FileJournal
+from redhanded.experiments.measure.metrics import accuracy, agreement
+from redhanded.experiments.measure.querylog import LogWriter, QueryLog
+from redhanded.experiments.measure.steal import steal
+from redhanded.experiments.runner.context import Cell, Context
+from redhanded.experiments.runner.provenance import provenance
+from redhanded.experiments.runner.store import Record
 from redhanded.lab.attacks import KnockoffNets
 from redhanded.lab.attacks.resume import Journaled
 from redhanded.lab.data.seeds import draw_seeds
 from redhanded.lab.defences import ArgmaxOf
 from redhanded.lab.initialisation import Weights, transplant
 from redhanded.lab.models import Architecture, build
+from redhanded.lab.oracles.victim import HardLabels, Probabilities
 from redhanded.lab.types import Attack, Fidelity, Images, NewModel, Oracle, Round
-from redhanded.lab.victim import HardLabels, Probabilities
 from redhanded.types import ADDED, Int
 
 

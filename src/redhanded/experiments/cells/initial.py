@@ -7,9 +7,9 @@ import torch
 from safetensors.torch import load_file
 
 from redhanded.experiments.cells.base import MODEL, Keyed, classifier
-from redhanded.experiments.context import Cell, Context
-from redhanded.experiments.datasets import Data
-from redhanded.experiments.store import Record
+from redhanded.experiments.cells.datasets import Data
+from redhanded.experiments.runner.context import Cell, Context
+from redhanded.experiments.runner.store import Record
 from redhanded.lab.initialisation import Weights, imagenet_vgg16_bn
 from redhanded.lab.models import Architecture, build
 from redhanded.lab.training import Training

@@ -20,8 +20,8 @@ from redhanded.experiments.cells.encoder import TrainEncoder
 from redhanded.experiments.cells.networks import TrainHardness, TrainOutlierClassifier, TrainSeat
 from redhanded.experiments.cells.victim import TrainVictim
 from redhanded.experiments.cells.vqvae import TrainPrior, TrainVqVae
-from redhanded.experiments.context import Cell, Context
-from redhanded.lab.victim import HardLabels
+from redhanded.experiments.runner.context import Cell, Context
+from redhanded.lab.oracles.victim import HardLabels
 from redhanded.types import ImageArray, OutputArray
 
 NEVER = -np.inf

@@ -18,12 +18,12 @@ from redhanded.experiments.cells.base import (
     one_hot,
     save_model,
 )
+from redhanded.experiments.cells.datasets import Data, as_tensor
 from redhanded.experiments.cells.encoder import PretrainEncoder, TrainEncoder, encoder_metrics
 from redhanded.experiments.cells.victim import TrainVictim
-from redhanded.experiments.context import Cell, Context
-from redhanded.experiments.datasets import Data, as_tensor
-from redhanded.experiments.metrics import accuracy
-from redhanded.experiments.store import Record
+from redhanded.experiments.measure.metrics import accuracy
+from redhanded.experiments.runner.context import Cell, Context
+from redhanded.experiments.runner.store import Record
 from redhanded.lab.attacks import LinfPgd
 from redhanded.lab.encoders.hardness import Hardness, train_with_snapshots
 from redhanded.lab.encoders.outliers import LogOdds, train_outlier_classifier

@@ -11,15 +11,15 @@ from safetensors.numpy import load_file as load_arrays
 from safetensors.numpy import save_file as save_arrays
 
 from redhanded.detectors import Detector, load_bundle, save_bundle
+from redhanded.detectors.calibrate import calibrate
 from redhanded.detectors.distinct import RADIUS, deduplicate
 from redhanded.detectors.encoder import OnnxEncoder
-from redhanded.detectors.tuning import calibrate
 from redhanded.experiments.cells.base import Keyed
 from redhanded.experiments.cells.calibrate import benign_stream, stream_name
+from redhanded.experiments.cells.datasets import Data, as_floats
 from redhanded.experiments.cells.judges import Judge
-from redhanded.experiments.context import Cell, Context
-from redhanded.experiments.datasets import Data, as_floats
-from redhanded.experiments.store import Record
+from redhanded.experiments.runner.context import Cell, Context
+from redhanded.experiments.runner.store import Record
 from redhanded.lab.training import Progress
 from redhanded.types import FeatureArray, ImageArray, OutputArray, UInt8
 

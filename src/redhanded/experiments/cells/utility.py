@@ -6,13 +6,13 @@ from typing import ClassVar
 import torch
 
 from redhanded.experiments.cells.base import Keyed
+from redhanded.experiments.cells.datasets import as_tensor
 from redhanded.experiments.cells.defences import Defence
 from redhanded.experiments.cells.victim import TrainVictim
-from redhanded.experiments.context import Cell, Context
-from redhanded.experiments.datasets import as_tensor
-from redhanded.experiments.store import Record
+from redhanded.experiments.runner.context import Cell, Context
+from redhanded.experiments.runner.store import Record
 from redhanded.lab.defences import utility
-from redhanded.lab.victim import Probabilities
+from redhanded.lab.oracles.victim import Probabilities
 
 
 @dataclass(frozen=True)

@@ -7,10 +7,10 @@ import torch
 from torch import nn
 
 from redhanded.experiments.cells.base import Keyed, classifier, load_model
-from redhanded.experiments.context import Cell, Context
-from redhanded.experiments.datasets import Data, as_tensor
-from redhanded.experiments.metrics import accuracy
-from redhanded.experiments.store import Record
+from redhanded.experiments.cells.datasets import Data, as_tensor
+from redhanded.experiments.measure.metrics import accuracy
+from redhanded.experiments.runner.context import Cell, Context
+from redhanded.experiments.runner.store import Record
 from redhanded.lab.models import Architecture
 from redhanded.lab.training import Training
 

@@ -7,9 +7,9 @@ from safetensors.torch import load_file
 
 from redhanded.detectors.base import Encoder
 from redhanded.experiments.cells.base import MODEL, Keyed, deployable, save_model
-from redhanded.experiments.context import Cell, Context
-from redhanded.experiments.datasets import Data, as_tensor
-from redhanded.experiments.store import Record
+from redhanded.experiments.cells.datasets import Data, as_tensor
+from redhanded.experiments.runner.context import Cell, Context
+from redhanded.experiments.runner.store import Record
 from redhanded.lab.encoders.prior import ElboLogLikelihood, PixelCnn, train_prior
 from redhanded.lab.encoders.vqvae import LogLikelihood, VqVae, VqVaeNetwork, quality, train_vqvae
 from redhanded.lab.training import predict

@@ -13,10 +13,10 @@ from redhanded.experiments.cells.calibrate import Calibrate
 from redhanded.experiments.cells.detect import VERDICTS, Honest, benign_floor
 from redhanded.experiments.cells.extract import Extract
 from redhanded.experiments.cells.tune import Tune
-from redhanded.experiments.context import Cell, Context
-from redhanded.experiments.steal import Tally
-from redhanded.experiments.store import Record
-from redhanded.experiments.watching import Bench, Kept, Remembering
+from redhanded.experiments.measure.steal import Tally
+from redhanded.experiments.measure.watching import Bench, Kept, Remembering
+from redhanded.experiments.runner.context import Cell, Context
+from redhanded.experiments.runner.store import Record
 from redhanded.lab.adaptive.filtering import QueryFilter, chain
 from redhanded.lab.attacks import Dfme
 from redhanded.lab.types import Adaptation, Round

@@ -23,7 +23,7 @@ from redhanded.experiments.claims.reader import (
 from redhanded.experiments.claims.similarity import beside_floor
 from redhanded.experiments.tables.adaptive import BLINDING, FULL_CINIC10
 from redhanded.experiments.tables.base import ACCOUNTS
-from redhanded.experiments.world import World
+from redhanded.experiments.worlds.world import World
 
 NONE, FILTERING = "none", "filtering"
 ALL = (NONE, FILTERING, *BLINDING)

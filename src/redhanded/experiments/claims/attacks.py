@@ -19,7 +19,7 @@ from redhanded.experiments.claims.rounds import crafted
 from redhanded.experiments.tables import Entry
 from redhanded.experiments.tables.base import ACCURACY
 from redhanded.experiments.tables.extraction import BASELINE, JB_TOP3, JBA_BS, JBA_CW, JBA_PGD
-from redhanded.experiments.world import World
+from redhanded.experiments.worlds.world import World
 
 JBAS = (JB_TOP3, JBA_PGD, JBA_CW, JBA_BS)
 CHANCE_BY_LUCK = 0.02

@@ -6,7 +6,7 @@ from typing import Literal
 
 from redhanded.experiments.claims.reader import NotMeasuredError, Reader
 from redhanded.experiments.tables import Look
-from redhanded.experiments.world import World
+from redhanded.experiments.worlds.world import World
 
 Ruling = Literal["holds", "fails", "not measured", "cannot be judged"]
 RULINGS: tuple[Ruling, ...] = ("holds", "fails", "not measured", "cannot be judged")

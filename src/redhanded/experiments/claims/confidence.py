@@ -5,7 +5,6 @@ from statistics import mean
 
 import numpy as np
 
-from redhanded.experiments.characterise import BINS
 from redhanded.experiments.claims.attacks import JBAS
 from redhanded.experiments.claims.base import Claim, Found
 from redhanded.experiments.claims.crossing import FEW, MANY, Model
@@ -21,6 +20,7 @@ from redhanded.experiments.claims.reader import (
     seen,
 )
 from redhanded.experiments.claims.rounds import crafted, overall
+from redhanded.experiments.measure.characterise import BINS
 from redhanded.experiments.tables.extraction import JB_TOP3, JBA_BS, JBA_CW, JBA_PGD
 from redhanded.types import Float64
 

@@ -14,11 +14,11 @@ from redhanded.experiments.claims.reader import (
     seen,
 )
 from redhanded.experiments.claims.similarity import beside_floor, far_above
-from redhanded.experiments.comparison import Comparison
 from redhanded.experiments.tables import Entry
 from redhanded.experiments.tables.base import ACCOUNTS, FPR
+from redhanded.experiments.tables.comparison import Comparison
 from redhanded.experiments.tables.extraction import JB_TOP3
-from redhanded.experiments.world import World
+from redhanded.experiments.worlds.world import World
 
 UNLIKELIER = 0.02
 """Area under the ROC curve by which images must be the less likely: three standard errors of 2,400 images

@@ -18,7 +18,7 @@ from redhanded.experiments.claims.reader import (
     seen,
 )
 from redhanded.experiments.tables.extraction import JB_TOP3, JBA_PGD
-from redhanded.experiments.world import World
+from redhanded.experiments.worlds.world import World
 
 RS = "RS"
 LOW = ("SVHN", "Indoor67", "CUBS200", "photos")

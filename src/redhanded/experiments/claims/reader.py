@@ -5,10 +5,10 @@ from dataclasses import dataclass, field, replace
 from statistics import mean
 from typing import Any, Generic, NamedTuple, TypeVar
 
-from redhanded.experiments.store import Record
+from redhanded.experiments.runner.store import Record
 from redhanded.experiments.tables import TABLES, Entry, Look, Table
 from redhanded.experiments.tables.base import ACCOUNTS, ACCURACY
-from redhanded.experiments.world import World
+from redhanded.experiments.worlds.world import World
 
 POINT = 0.01
 """The paper's accuracies vary within one point (§IV-A2): what differs by no more does not differ."""

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from typing import NamedTuple
 
 from redhanded.experiments.claims.reader import NotMeasuredError, Reader
-from redhanded.experiments.store import Record
+from redhanded.experiments.runner.store import Record
 
 TRACED = "traits_confidence_surrogate"
 """Histograms, one an iteration, of the images that the traits of the iteration are of."""

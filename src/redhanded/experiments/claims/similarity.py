@@ -19,7 +19,7 @@ from redhanded.experiments.claims.reader import (
 )
 from redhanded.experiments.tables.base import ACCOUNTS, FPR
 from redhanded.experiments.tables.extraction import JB_TOP3, JBA_BS, JBA_CW, JBA_PGD
-from redhanded.experiments.world import World
+from redhanded.experiments.worlds.world import World
 
 FAR = 3
 """Times the benign floor that is far above it: Table VIII's fewest accounts, 16, lie 3.2 times above 5."""

@@ -7,7 +7,7 @@ from redhanded.experiments.tables.base import Entry, Look, Table
 from redhanded.experiments.tables.detection import table_ix, table_vii, table_viii, table_xiv, table_xv
 from redhanded.experiments.tables.extraction import table_i, table_ii, table_iv, table_v, table_vi
 from redhanded.experiments.tables.extras import output_defences, table_attacks, table_defences
-from redhanded.experiments.world import World
+from redhanded.experiments.worlds.world import World
 
 __all__ = ["OF_THE_PAPER", "TABLES", "Entry", "Look", "Table", "output_defences"]
 

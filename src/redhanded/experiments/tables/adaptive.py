@@ -4,9 +4,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from redhanded.experiments.cells import Detect
-from redhanded.experiments.evasion import adapted
 from redhanded.experiments.tables.base import ACCOUNTS, ACCURACY, Entry, Table
-from redhanded.experiments.world import World
+from redhanded.experiments.worlds.adaptations import adapted
+from redhanded.experiments.worlds.world import World
 from redhanded.lab.adaptive import TRANSFORMS
 from redhanded.lab.types import Fidelity
 

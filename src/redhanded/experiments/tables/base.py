@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from statistics import mean
 from typing import Literal
 
-from redhanded.experiments.context import Cell
-from redhanded.experiments.store import Record
+from redhanded.experiments.runner.context import Cell
+from redhanded.experiments.runner.store import Record
 
 Metric = Literal["accuracy", "accuracy_after", "bans", "accounts_used", "fpr", "l1_mean"]
 Look = Callable[[Cell], Record | None]

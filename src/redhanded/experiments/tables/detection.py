@@ -1,10 +1,10 @@
 """Tables VII to IX, XIV and XV: the two detectors and what they cost honest users (§VIII)."""
 
 from redhanded.experiments.cells import Detect, Honest, Tune
-from redhanded.experiments.comparison import DETECTORS
 from redhanded.experiments.tables.base import ACCOUNTS, ACCURACY, FPR, Entry, Table
 from redhanded.experiments.tables.extraction import ATTACKS, JB_TOP3, JBA_BS, JBA_CW, JBA_PGD
-from redhanded.experiments.world import World
+from redhanded.experiments.worlds.detectors import DETECTORS
+from redhanded.experiments.worlds.world import World
 from redhanded.lab.encoders.similarity import Loss
 
 HELD_OUT = "held out"

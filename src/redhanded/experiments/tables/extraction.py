@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 
 from redhanded.experiments.tables.base import ACCURACY, Entry, Table
-from redhanded.experiments.world import World
+from redhanded.experiments.worlds.world import World
 
 BASELINE, JB_TOP3, JBA_PGD, JBA_CW, JBA_BS = "Baseline", "JB-top3", "JBA-PGD", "JBA-CW_l2", "JBA-BinarySearch"
 ATTACKS = {JB_TOP3: "jb-top3", JBA_PGD: "jba-pgd", JBA_CW: "jba-cw", JBA_BS: "jba-bs"}

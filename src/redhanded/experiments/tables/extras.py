@@ -3,7 +3,6 @@
 from dataclasses import replace
 from typing import Literal
 
-from redhanded.experiments.attacks import ATTACKS as NAMES
 from redhanded.experiments.cells.defences import (
     Defence,
     Ensemble,
@@ -19,7 +18,8 @@ from redhanded.experiments.cells.defences import (
 from redhanded.experiments.cells.utility import Utility
 from redhanded.experiments.tables.base import ACCOUNTS, ACCURACY, Entry, Table
 from redhanded.experiments.tables.detection import detection
-from redhanded.experiments.world import World
+from redhanded.experiments.worlds.attacks import ATTACKS as NAMES
+from redhanded.experiments.worlds.world import World
 
 
 def table_attacks(world: World) -> Table:

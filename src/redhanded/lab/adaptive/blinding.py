@@ -14,9 +14,9 @@ import torch
 from torch import Tensor
 
 from redhanded.errors import RedhandedError
-from redhanded.lab.encoders.transforms import _geometric
 from redhanded.lab.models import CIFAR10_MEAN, CIFAR10_STD
 from redhanded.lab.types import Adaptation, Adapted, Images, Kind, as_is
+from redhanded.lab.warp import warp
 from redhanded.types import Float
 
 TransformKind = Literal[
@@ -152,7 +152,7 @@ class Transform:
             case _:
                 side = (1 - (draw[0] + 1) / 2 * self.r).sqrt()
                 shift = draw[1:] * (1 - side) / 2
-        return _geometric(images, torch.ones(n, dtype=torch.bool), angle, side.expand(2, n), shift)
+        return warp(images, torch.ones(n, dtype=torch.bool), angle, side.expand(2, n), shift)
 
 
 def transform(kind: TransformKind, law: Law = "corrected") -> Transform:

@@ -10,9 +10,9 @@ import numpy as np
 import torch
 
 from redhanded.detectors.base import Arrays, Detector
-from redhanded.detectors.calibrate import FPR, Calibration
+from redhanded.detectors.calibrate import StatisticCalibration, calibrate
+from redhanded.detectors.pairs import FPR, Calibration
 from redhanded.detectors.similarity import SimilarityDetector
-from redhanded.detectors.tuning import StatisticCalibration, calibrate
 from redhanded.errors import RedhandedError
 from redhanded.lab.types import Adaptation, Adapted, Images, Kind
 from redhanded.types import Bool, FeatureArray, ImageArray, OutputArray

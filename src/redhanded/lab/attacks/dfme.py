@@ -25,6 +25,7 @@ from redhanded.lab.attacks.players import Players
 from redhanded.lab.attacks.resume import Saver, Tensors, pack, unpack
 from redhanded.lab.attacks.stream import Stream
 from redhanded.lab.models import seeded
+from redhanded.lab.oracles.victim import Soft
 from redhanded.lab.training import predict
 from redhanded.lab.types import (
     Adaptation,
@@ -39,7 +40,6 @@ from redhanded.lab.types import (
     Start,
     as_is,
 )
-from redhanded.lab.victim import Soft
 from redhanded.types import Int
 
 SMALLEST = torch.finfo(torch.float32).tiny

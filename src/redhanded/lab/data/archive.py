@@ -11,35 +11,16 @@ import os
 import zipfile
 import zlib
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
 from redhanded.errors import RedhandedError
-from redhanded.types import Int64, UInt8
+from redhanded.lab.data.images import SHEET, SIDE, ImageSet
+from redhanded.types import UInt8
 
-SIDE = 32
-"""Pixels of an image's side, and tiles of a full sheet's side."""
-SHEET = SIDE * SIDE
-"""Images of a full sheet."""
 ENVIRONMENT = "REDHANDED_DATA"
-
-
-@dataclass(frozen=True, eq=False)
-class ImageSet:
-    """One split of a data set; `extra` holds one uint8 value an image, such as `source`."""
-
-    name: str
-    split: str
-    images: UInt8[np.ndarray, "n 32 32 3"]
-    labels: Int64[np.ndarray, " n"]
-    classes: tuple[str, ...]
-    extra: dict[str, UInt8[np.ndarray, " n"]] = field(default_factory=dict)
-
-    def __len__(self) -> int:
-        return len(self.labels)
 
 
 def data_root() -> Path:

@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F  # noqa: N812 - the name everybody knows it by
 from torch import Tensor
 
-from redhanded.lab.data.archive import ImageSet
+from redhanded.lab.data.images import ImageSet
 
 DemoSet = Literal["digits", "other-digits", "grey-digits", "photos"]
 DEMO_SETS: tuple[DemoSet, ...] = ("digits", "other-digits", "grey-digits", "photos")

@@ -12,7 +12,8 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 from redhanded.errors import RedhandedError
-from redhanded.lab.data.archive import ImageSet, data_root, write_archive
+from redhanded.lab.data.archive import data_root, write_archive
+from redhanded.lab.data.images import ImageSet
 from redhanded.lab.data.sources import SOURCES, Download, Source
 
 Progress = Callable[[str, int, int | None], None]

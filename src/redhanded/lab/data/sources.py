@@ -21,7 +21,7 @@ import numpy as np
 from numpy._core.multiarray import _reconstruct
 from PIL import Image
 
-from redhanded.lab.data.archive import SIDE, ImageSet
+from redhanded.lab.data.images import SIDE, ImageSet
 from redhanded.types import Int, UInt8
 
 Tick = Callable[[int], None]

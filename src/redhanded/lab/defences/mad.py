@@ -9,8 +9,8 @@ import torch.nn.functional as F  # noqa: N812 - the name everybody knows it by
 from torch import Tensor, nn
 
 from redhanded.errors import RedhandedError
+from redhanded.lab.oracles.victim import Probabilities
 from redhanded.lab.types import Images, Oracle, Outputs
-from redhanded.lab.victim import Probabilities
 from redhanded.types import Float, Int
 
 CHUNK = 512

@@ -3,11 +3,11 @@
 import math
 
 import torch
-import torch.nn.functional as F  # noqa: N812 - the name everybody knows it by
 from torch import Tensor
 
 from redhanded.lab.models import CIFAR10_STD
 from redhanded.lab.types import Images
+from redhanded.lab.warp import warp
 from redhanded.types import Float
 
 POSITIVES = ("rotate", "translate", "scale", "crop", "brightness", "contrast", "gaussian", "uniform")
@@ -34,7 +34,7 @@ def positive(images: Images, generator: torch.Generator) -> Images:
     side = torch.where(kind == 3, cropped, side)
     # a crop's window lies anywhere inside the image; in sampling coordinates its room is 1 - side
     shift = torch.where(kind == 3, draw[1:3] * (1 - cropped) / 2, shift)
-    changed = _geometric(images, kind < 4, angle, side.expand(2, n), shift)
+    changed = warp(images, kind < 4, angle, side.expand(2, n), shift)
     changed = _jittered(changed, kind == 4, kind == 5, 1 + draw[3] * 0.09, 1 + draw[4] * 0.55)
     deviation = torch.tensor(CIFAR10_STD, device=images.device).view(1, 3, 1, 1)
     noise = torch.zeros(images.shape)
@@ -60,40 +60,10 @@ def pretraining_view(images: Images, generator: torch.Generator) -> Images:
     shift = torch.where(kind == 3, draw[1:3] * 0.45, 0.0)
     shift = torch.where(kind == 1, draw[1:3] * (1 - sides) / 2, shift)
     window = torch.where(kind == 1, sides, torch.ones(2, n))
-    changed = _geometric(images, (kind >= 1) & (kind <= 3), angle, window, shift)
+    changed = warp(images, (kind >= 1) & (kind <= 3), angle, window, shift)
     flipped = ((kind == 0) & (draw[0] < 0)).to(images.device)[:, None, None, None]
     changed = torch.where(flipped, images.flip(3), changed)
     return _jittered(changed, kind == 4, kind == 5, 1 + draw[3] * 0.5, 1 + draw[4] * 0.55)
-
-
-def _geometric(
-    images: Images,
-    which: Tensor,
-    angle: Float[Tensor, " n"],
-    window: Float[Tensor, "2 n"],
-    shift: Float[Tensor, "2 n"],
-) -> Images:
-    """Turn those in `which` and show a window of them, sides and shift in shares of theirs; black outside.
-
-    A window larger than the image shrinks it.
-    """
-    rows = which.nonzero()[:, 0]
-    if len(rows) == 0:
-        return images
-    cosine, sine, (across, down) = angle[rows].cos(), angle[rows].sin(), window[:, rows]
-    theta = torch.stack(
-        [
-            torch.stack([cosine * across, -sine * down, 2 * shift[0, rows]], 1),
-            torch.stack([sine * across, cosine * down, 2 * shift[1, rows]], 1),
-        ],
-        1,
-    ).to(images.device)
-    rows = rows.to(images.device)
-    chosen = images[rows]
-    grid = F.affine_grid(theta, list(chosen.shape), align_corners=False)
-    changed = images.clone()
-    changed[rows] = F.grid_sample(chosen, grid, align_corners=False)
-    return changed
 
 
 def _jittered(

@@ -25,9 +25,9 @@ from redhanded.lab.adaptive.filtering import Filtering, QueryFilter, chain, smal
 from redhanded.lab.attacks import Jba
 from redhanded.lab.attacks.perturb import Aim, Crafted
 from redhanded.lab.models import ConvNet, build
+from redhanded.lab.oracles.victim import Budgeted
 from redhanded.lab.training import Training
 from redhanded.lab.types import Adapted, Images, Kind, Outputs
-from redhanded.lab.victim import Budgeted
 from redhanded.types import FeatureArray, ImageArray, OutputArray
 
 DETERMINISTIC = settings(derandomize=True, deadline=None, max_examples=40)

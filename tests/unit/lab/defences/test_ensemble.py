@@ -11,8 +11,8 @@ from redhanded.errors import RedhandedError
 from redhanded.lab.defences import DiverseEnsemble, train_ensemble
 from redhanded.lab.defences.ensemble import agreement
 from redhanded.lab.models import seeded
+from redhanded.lab.oracles.victim import Probabilities
 from redhanded.lab.training import Training
-from redhanded.lab.victim import Probabilities
 
 CLASSES = 3
 IMAGES = torch.rand(200, 3, 4, 4, generator=torch.Generator().manual_seed(2))

@@ -10,8 +10,8 @@ from redhanded.errors import OutOfTimeError, RedhandedError
 from redhanded.lab.defences import AdaptiveMisinformation, ArgmaxOf, Misinformed, train_misinformation
 from redhanded.lab.defences.outliers import DEFENDER
 from redhanded.lab.models import seeded
+from redhanded.lab.oracles.victim import Probabilities
 from redhanded.lab.training import Checkpoint, Training
-from redhanded.lab.victim import Probabilities
 
 CLASSES = 3
 BRIEF = Training(epochs=40, batch=30, lr=0.5, momentum=0.9, weight_decay=0.0, schedule="linear")

@@ -1,0 +1,60 @@
+"""What the learned blinder does to images: Figure 12 of the paper (§VII-A)."""
+
+from collections.abc import Mapping
+
+import torch
+from matplotlib.figure import Figure
+from torch import Tensor
+
+from redhanded.experiments.figures.style import DPI, WIDTH, styled
+from redhanded.lab.adaptive import AutoEncoder
+from redhanded.lab.types import Images
+from redhanded.types import Float
+
+GAINS = (16, 8, 4, 2, 1)
+"""By which a change is amplified: the first that leaves nearly all of it within what can be shown."""
+SEED = 0
+"""Of the noise that is hidden, the same for every blinder."""
+
+
+def blinded_images(images: Images, blinders: Mapping[str, AutoEncoder]) -> Figure:
+    """Images [n, 3, h, w] in a row, below it what each blinder sends for them and the amplified change."""
+    rows = [("original", images)]
+    for name, blinder in blinders.items():
+        sent = blinder(images, torch.Generator().manual_seed(SEED)).clamp(0, 1)
+        change = sent - images
+        gain = _gain(change)
+        rows += [
+            (f"{name}\nsent", sent),
+            (f"change \N{MULTIPLICATION SIGN}{gain},\ngrey is none", (0.5 + gain * change).clamp(0, 1)),
+        ]
+    return _sheet(rows)
+
+
+def _gain(change: Float[Tensor, "n 3 h w"]) -> int:
+    most = float(change.abs().quantile(0.99))
+    return next(gain for gain in GAINS if gain * most <= 0.5 or gain == 1)
+
+
+def _sheet(rows: list[tuple[str, Images]]) -> Figure:
+    with styled():
+        figure = Figure(figsize=(WIDTH, 0.1 + 0.73 * len(rows)), dpi=DPI)
+        grid = figure.subplots(
+            len(rows),
+            len(rows[0][1]),
+            squeeze=False,
+            gridspec_kw={
+                "wspace": 0.05,
+                "hspace": 0.05,
+                "left": 0.16,
+                "right": 0.995,
+                "top": 0.99,
+                "bottom": 0.01,
+            },
+        )
+        for line, (name, images) in zip(grid, rows, strict=True):
+            for axes, image in zip(line, images.cpu(), strict=True):
+                axes.imshow(image.permute(1, 2, 0).numpy(), interpolation="none")
+                axes.set_axis_off()
+            line[0].text(-0.12, 0.5, name, ha="right", va="center", transform=line[0].transAxes)
+        return figure

@@ -1,0 +1,1 @@
+"""How a theft and a detection are measured: logs, replays, counts."""

@@ -1,0 +1,168 @@
+"""Detectors that judge an attack as it goes, and the file from which it goes on."""
+
+import json
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field, fields
+from typing import Any, Protocol, runtime_checkable
+
+import numpy as np
+import torch
+from safetensors import safe_open
+from safetensors.numpy import save_file as save_arrays
+
+from redhanded.detectors.base import Arrays, Detector
+from redhanded.detectors.intervals import clopper_pearson
+from redhanded.errors import OutOfTimeError
+from redhanded.experiments.measure.characterise import Characteriser
+from redhanded.experiments.measure.steal import Tally
+from redhanded.experiments.runner.store import Record
+from redhanded.lab.attacks.resume import Tensors
+from redhanded.lab.training import Checkpoint
+from redhanded.lab.types import Round
+
+
+@dataclass
+class Bench:
+    """A detector in the loop, before which the thief goes on with a new account at every ban.
+
+    Verdicts are those of `replay` in mode `paper`; only their sums are kept.
+    """
+
+    detector: Detector[Any]
+    queries: int = 0
+    flagged: int = 0
+    """Queries that were flagged, however often each."""
+    flags: int = 0
+    bans: int = 0
+    opened: int = 0
+    """Queries before the account that is open now."""
+    seconds: float = 0.0
+    _memory: Any = field(init=False)
+
+    def __post_init__(self) -> None:
+        """Open the first account."""
+        self._memory = self.detector.new_memory()
+
+    def __call__(self, part: Round) -> None:
+        """Judge a round's queries in the order sent."""
+        began = time.perf_counter()
+        rows = self.detector.features(part.sent.cpu().numpy()) if len(part.sent) else np.empty(0)
+        outputs = part.labels.cpu().numpy() if self.detector.needs_outputs else None
+        at = 0
+        while at < len(rows):
+            verdict = self.detector.update(self._memory, rows[at:], None if outputs is None else outputs[at:])
+            at += verdict.judged
+            self.queries += verdict.judged
+            self.flagged += int((verdict.counts > 0).sum())
+            self.flags += verdict.flags
+            if verdict.banned_at is not None:
+                self.bans += 1
+                self.opened = self.queries
+                if self.detector.scope == "account":
+                    self._memory = self.detector.new_memory()
+        self.seconds += time.perf_counter() - began
+
+    def found(self) -> Record:
+        """Return the figures of a detection."""
+        low, high = clopper_pearson(self.flagged, self.queries)
+        return {
+            "flag_rate": self.flagged / max(self.queries, 1),
+            "flag_rate_low": low,
+            "flag_rate_high": high,
+            "flags": self.flags,
+            "bans": self.bans,
+            "accounts_used": self.bans + (self.queries > self.opened),
+            "judging_seconds": round(self.seconds, 3),
+        }
+
+    def dump(self) -> tuple[Arrays, Record]:
+        """Return the open account's memory, and the sums."""
+        sums = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in ("detector", "_memory")}
+        return self.detector.dump(self._memory), sums
+
+    def restore(self, memory: Mapping[str, np.ndarray], sums: Record) -> None:
+        """Go on from what `dump` returned."""
+        self._memory = self.detector.restore(memory)
+        for name, value in sums.items():
+            setattr(self, name, value)
+
+
+@runtime_checkable
+class Remembering(Protocol):
+    """What goes on from where it stopped: a bench, or a thief's filter."""
+
+    def dump(self) -> tuple[Arrays, Record]:
+        """Return its memory, and what it counted."""
+        ...
+
+    def restore(self, memory: Mapping[str, np.ndarray], counts: Record) -> None:
+        """Go on from what `dump` returned."""
+        ...
+
+
+@dataclass
+class Kept:
+    """All that a watched attack needs to go on, in one file that appears whole or not at all: its `Saver`.
+
+    Args:
+        checkpoint: where and how often it is saved, and when the attack has to stop.
+        memories: by name, whatever has a memory; their own `restore` is called with it.
+    """
+
+    checkpoint: Checkpoint
+    tally: Tally
+    watch: Characteriser
+    memories: Mapping[str, Remembering]
+    _attack: Tensors = field(default_factory=dict)
+    _saved: float = field(default_factory=time.monotonic)
+
+    def load(self) -> Tensors:
+        """Return the attack's own state."""
+        return self._attack
+
+    def offer(self, state: Callable[[], Tensors]) -> None:
+        """Save everything every so often, and at the deadline, which stops the attack.
+
+        Raises:
+            OutOfTimeError: the deadline came.
+        """
+        now, deadline = time.monotonic(), self.checkpoint.deadline
+        late = deadline is not None and now >= deadline
+        if late or now - self._saved >= self.checkpoint.every:
+            self._save(state())
+            self._saved = now
+        if late:
+            raise OutOfTimeError("time limit: the attack stopped at a checkpoint; run again to go on")
+
+    def _save(self, attack: Tensors) -> None:
+        arrays = {f"attack.{name}": value.numpy() for name, value in attack.items()}
+        counts: Record = {"tally": asdict(self.tally), "watch": self.watch.dump(), "memories": {}}
+        for name, memory in self.memories.items():
+            dumped, counts["memories"][name] = memory.dump()
+            arrays |= {f"{name}.{part}": value for part, value in dumped.items()}
+        partial = self.checkpoint.path.with_suffix(".partial")
+        save_arrays(arrays, partial, {"counts": json.dumps(counts)})
+        partial.replace(self.checkpoint.path)
+
+    def restore(self) -> None:
+        """Bring everything to where it was saved last, if it was."""
+        if not self.checkpoint.path.is_file():
+            return
+        with safe_open(self.checkpoint.path, "np") as stored:
+            counts: Record = json.loads(stored.metadata()["counts"])
+            arrays = {name: stored.get_tensor(name) for name in stored.keys()}  # noqa: SIM118 - no mapping
+        self.tally.__dict__.update(counts["tally"])
+        self.watch.restore(counts["watch"])
+        for name, memory in self.memories.items():
+            memory.restore(_under(name, arrays), counts["memories"][name])
+        self._attack = {name: torch.from_numpy(value) for name, value in _under("attack", arrays).items()}
+
+
+def _under(name: str, arrays: Arrays) -> Arrays:
+    """Return the arrays of one part, by their own names."""
+    return {
+        place.removeprefix(f"{name}."): value
+        for place, value in arrays.items()
+        if place.startswith(f"{name}.")
+    }

@@ -1,0 +1,83 @@
+"""What a running cell may use: the store, the device, the clock, and a way to report progress."""
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol, runtime_checkable
+
+import torch
+
+from redhanded.experiments.runner.store import Record, Store
+from redhanded.lab.training import Checkpoint, Progress
+
+Reporter = Callable[[str], AbstractContextManager[Progress]]
+"""Opens a progress bar with a title; the bar is told (done, of)."""
+
+
+def silent(title: str) -> AbstractContextManager[Progress]:
+    """Report nothing."""
+    del title
+    return nullcontext(lambda done, of: None)  # noqa: ARG005 - a Progress takes two numbers
+
+
+@runtime_checkable
+class Cell(Protocol):
+    """A frozen value that says what is measured; `run` measures it."""
+
+    @property
+    def key(self) -> str: ...
+
+    @property
+    def label(self) -> str: ...
+
+    @property
+    def needs(self) -> tuple["Cell", ...]:
+        """Cells whose records or artefacts this one reads."""
+        ...
+
+    @property
+    def resumes(self) -> bool:
+        """Whether a cell cut short goes on from its last checkpoint rather than from its start."""
+        ...
+
+    def run(self, context: "Context") -> Record:
+        """Measure; artefacts go to `context.store.scratch(self)`."""
+        ...
+
+    def described(self) -> Record:
+        """Return every varied field, flat."""
+        ...
+
+
+@dataclass
+class Context:
+    """Handed to every cell."""
+
+    store: Store
+    device: torch.device = field(default_factory=lambda: torch.device("cpu"))
+    reporter: Reporter = silent
+    deadline: float | None = None
+    """`time.monotonic()` at which checkpointed work saves itself and stops."""
+
+    def artefact(self, cell: Cell) -> Path:
+        """Return the folder of a needed cell's artefacts; the runner has made it."""
+        path = self.store.artefact(cell)
+        if path is None:
+            raise LookupError(f"{cell.label}: artefacts are missing; the runner makes them first")
+        return path
+
+    def record(self, cell: Cell) -> Record:
+        """Return the record of a needed cell."""
+        record = self.store.record(cell)
+        if record is None:
+            raise LookupError(f"{cell.label}: record is missing; the runner makes it first")
+        return record
+
+    def checkpoint(self, cell: Cell, name: str) -> Checkpoint:
+        """Return where a training of the cell saves itself."""
+        return Checkpoint(self.store.scratch(cell) / f"{name}.checkpoint.safetensors", deadline=self.deadline)
+
+    def generator(self, cell: Cell) -> torch.Generator:
+        """Return the cell's source of randomness, seeded by its key."""
+        return torch.Generator().manual_seed(int(cell.key[:15], 16))

@@ -1,0 +1,189 @@
+"""Run unfinished cells, most valuable first, within a time limit; resume anywhere."""
+
+import json
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from redhanded.errors import OutOfTimeError
+from redhanded.experiments.runner.context import Cell, Context
+from redhanded.experiments.runner.provenance import provenance
+
+SECONDS = "seconds.checkpoint.txt"
+"""Where a cell that goes on later leaves what it took so far."""
+AGAIN = 5.0
+"""Seconds after which the alarm at the limit rings again: a callback that PyTorch runs may swallow it."""
+RESERVE = 2.0
+"""Seconds before the limit at which checkpointed work starts to save itself."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a run did: cells measured now, found finished, and left for the next run."""
+
+    measured: tuple[Cell, ...]
+    finished: tuple[Cell, ...]
+    left: tuple[Cell, ...]
+
+
+Started = Callable[[Cell, int, int], None]
+"""Told (cell, its place in the plan, cells in the plan)."""
+Engine = Callable[[Sequence[Cell], Context, float | None, Started], list[Cell]]
+"""Measures the cells of a plan until `stop` (`time.monotonic()`), tells which it starts, returns what it did.
+
+It raises what a cell raised, once nothing runs any more.
+"""
+
+
+def quiet(cell: Cell, place: int, of: int) -> None:
+    """Announce nothing."""
+
+
+def in_turn(order: Sequence[Cell], context: Context, stop: float | None, started: Started) -> list[Cell]:
+    """Measure one cell after the other, in this process."""
+    context.deadline = None if stop is None else stop - RESERVE
+    measured: list[Cell] = []
+    try:
+        with _alarm(stop):
+            for place, cell in enumerate(order):
+                if not fits(cell, context, stop):
+                    continue
+                if any(context.store.artefact(need) is None for need in cell.needs):
+                    continue  # its need was passed over
+                started(cell, place, len(order))
+                _measure(cell, context)
+                measured.append(cell)
+    except Exception as error:
+        if not _out_of_time(error):
+            raise
+    return measured
+
+
+def run_cells(
+    cells: Sequence[Cell],
+    context: Context,
+    *,
+    time_limit: float | None = None,
+    artefacts: bool = False,
+    started: Started = quiet,
+    engine: Engine = in_turn,
+) -> Outcome:
+    """Measure every cell that has no record, its needs first, and stop cleanly at the limit (seconds).
+
+    With `artefacts`, a cell whose record is here without its artefacts (records are committed, artefacts
+    are not) runs again to make them; its record stays as it was.
+
+    A cell that cannot save itself half-way is not started when its like took longer than what is left.
+    """
+    stop = None if time_limit is None else time.monotonic() + time_limit
+
+    def done(cell: Cell) -> bool:
+        here = context.store.artefact(cell) is not None or not artefacts
+        return here and context.store.record(cell) is not None
+
+    finished = tuple(cell for cell in cells if done(cell))
+    todo = [cell for cell in cells if not done(cell)]
+    measured = engine(plan(todo, context), context, stop, started)
+    return Outcome(tuple(measured), finished, tuple(cell for cell in cells if not done(cell)))
+
+
+def plan(cells: Sequence[Cell], context: Context) -> list[Cell]:
+    """Return what must run for `cells` to get records: needs without record or artefacts come first."""
+    order: dict[Cell, None] = {}
+
+    def visit(cell: Cell) -> None:
+        for need in cell.needs:
+            if context.store.record(need) is None or context.store.artefact(need) is None:
+                visit(need)
+        order.setdefault(cell)
+
+    for cell in cells:
+        visit(cell)
+    return list(order)
+
+
+def _measure(cell: Cell, context: Context) -> None:
+    scratch = context.store.scratch(cell)
+    earlier = scratch / SECONDS
+    going_on = earlier.is_file() and any(path != earlier for path in scratch.glob("*.checkpoint.*"))
+    spent = float(earlier.read_text(encoding="utf-8")) if going_on else 0.0
+    began = time.perf_counter()
+    try:
+        found = cell.run(context)
+    except BaseException:
+        if cell.resumes:  # what it did so far is part of what its result will have cost
+            partial = earlier.with_suffix(".partial")
+            partial.write_text(str(spent + time.perf_counter() - began), encoding="utf-8")
+            partial.replace(earlier)
+        raise
+    if context.store.record(cell) is None:  # artefacts made again do not rewrite what was measured
+        seconds = {"seconds": round(spent + time.perf_counter() - began, 2)}
+        record = cell.described() | found | seconds | {"key": cell.key} | provenance(context.device)
+        context.store.save_record(cell, record)
+    _drop_checkpoints(scratch)
+    context.store.keep(cell)
+
+
+def _drop_checkpoints(folder: Path) -> None:
+    for path in folder.glob("*.checkpoint.*"):
+        path.unlink()
+
+
+def fits(cell: Cell, context: Context, stop: float | None) -> bool:
+    """Whether the cell can be started: it saves itself half-way, or its like took less than what is left."""
+    if stop is None:
+        return True
+    left = stop - time.monotonic()
+    if left <= RESERVE:
+        return False
+    if cell.resumes:
+        return True
+    like = [
+        float(record["seconds"])
+        for path in context.store.records.glob(f"{cell.label.rsplit('-', 1)[0]}*.json")
+        if (record := _read(path)) is not None
+    ]
+    return not like or min(like) <= left
+
+
+def _read(path: Path) -> dict[str, Any] | None:
+    try:
+        record: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    return record if "seconds" in record else None
+
+
+def _out_of_time(error: BaseException | None) -> bool:
+    """Whether the limit is behind an error; a library that the alarm interrupts may raise one of its own."""
+    while error is not None and not isinstance(error, OutOfTimeError):
+        error = error.__cause__ or error.__context__
+    return error is not None
+
+
+@contextmanager
+def _alarm(stop: float | None) -> Iterator[None]:
+    """Raise `OutOfTimeError` in the main thread at the limit, whatever it is doing; results are atomic.
+
+    And again every few seconds until it has ended.
+    """
+    usable = hasattr(signal, "SIGALRM") and threading.current_thread() is threading.main_thread()
+    if stop is None or not usable:
+        yield
+        return
+
+    def ring(_number: int, _frame: object) -> None:
+        raise OutOfTimeError("time limit")
+
+    before = signal.signal(signal.SIGALRM, ring)
+    signal.setitimer(signal.ITIMER_REAL, max(0.01, stop - time.monotonic()), AGAIN)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)

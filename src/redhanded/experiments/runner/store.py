@@ -1,0 +1,89 @@
+"""Where results live: one JSON record a cell, and its artefacts in a folder of the same key."""
+
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Protocol, runtime_checkable
+
+from redhanded.errors import RedhandedError
+
+Record = dict[str, Any]
+"""Flat: every varied field, every metric, provenance."""
+
+
+@runtime_checkable
+class Keyed(Protocol):
+    """What the store files things under."""
+
+    @property
+    def key(self) -> str: ...
+
+    @property
+    def label(self) -> str: ...
+
+
+class Store:
+    """Records under one folder, artefacts under another; everything appears whole or not at all."""
+
+    def __init__(self, records: Path, artefacts: Path) -> None:
+        """Use these folders; they are made when something is written."""
+        self.records = records
+        self.artefacts = artefacts
+
+    def record_path(self, cell: Keyed) -> Path:
+        """Return the record's path: derived from the cell's definition alone."""
+        return self.records / f"{cell.label}-{cell.key[:16]}.json"
+
+    def record(self, cell: Keyed) -> Record | None:
+        """Return the cell's record, or None if it was not finished."""
+        path = self.record_path(cell)
+        if not path.is_file():
+            return None
+        try:
+            record: Record = json.loads(path.read_text(encoding="utf-8"))
+        except ValueError as error:
+            raise RedhandedError(
+                f"record: {path} is not JSON ({error}); delete it to run its cell again"
+            ) from error
+        return record
+
+    def save_record(self, cell: Keyed, record: Record) -> None:
+        """Write the record atomically."""
+        path = self.record_path(cell)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        partial = path.with_suffix(f".{os.getpid()}.partial")
+        partial.write_text(json.dumps(record, indent=1, sort_keys=True) + "\n", encoding="utf-8")
+        partial.replace(path)
+
+    def artefact(self, cell: Keyed) -> Path | None:
+        """Return the folder of the cell's artefacts, or None if they are not here."""
+        path = self.artefacts / cell.key[:32]
+        return path if path.is_dir() else None
+
+    def scratch(self, cell: Keyed) -> Path:
+        """Return a folder for unfinished work: it survives a kill, and becomes the artefacts when done."""
+        path = self.artefacts / f"{cell.key[:32]}.unfinished"
+        path.mkdir(parents=True, exist_ok=True)
+        return path
+
+    def keep(self, cell: Keyed) -> Path:
+        """Turn the scratch folder into the artefacts."""
+        path = self.artefacts / cell.key[:32]
+        if path.is_dir():  # another process was faster: equal key, equal content
+            shutil.rmtree(self.scratch(cell))
+        else:
+            self.scratch(cell).replace(path)
+        return path
+
+
+def read_records(folder: Path) -> Iterator[Record]:
+    """Yield every record of a folder, by name; raises `RedhandedError` for a file that is not JSON."""
+    for path in sorted(folder.glob("*.json")):
+        try:
+            record = json.loads(path.read_text(encoding="utf-8"))
+        except ValueError as error:
+            raise RedhandedError(f"records: {path} is not JSON ({error}); delete it") from error
+        if isinstance(record, dict):
+            yield record
