@@ -11,7 +11,9 @@ from safetensors.numpy import load, save
 
 from redhanded.detectors.base import Arrays, Verdict
 from redhanded.errors import RedhandedError
-from redhanded.guard import Guard, MemoryLedger
+from redhanded.experiments.measure.replay import detection_of, replay
+from redhanded.guard import Guard, MemoryLedger, Mode
+from redhanded.lab.sybil import Judgement, LeaveAfter, Policy, Rotation, SybilClient, UntilBanned
 from redhanded.types import ImageArray
 
 from .detectors_table import ROWS, SHAPE, Row, victim
@@ -209,6 +211,75 @@ def test_a_guard_answers_up_to_the_ban(row: Row, mode: Any, sizes: list[int]) ->
     after = guard.query("thief", row.stream([23]))
     assert (len(after.outputs), after.refused, after.banned, after.verdict.judged) == (0, 1, True, 0)
     assert guard.query("somebody else", row.stream([23])).refused == 0
+
+
+POLICIES: dict[str, Policy] = {
+    "one account": UntilBanned(),
+    "three in rotation": Rotation(3),
+    "left after five": LeaveAfter(5),
+}
+
+
+@every_detector
+@pytest.mark.parametrize("mode", ["paper", "enforce"])
+@pytest.mark.parametrize("policy", POLICIES.values(), ids=POLICIES)
+@DETERMINISTIC
+@given(codes=CODES, batch=st.sampled_from([1, 3, 16]), sizes=SIZES)
+def test_what_is_measured_is_what_is_deployed(
+    row: Row, mode: Mode, policy: Policy, codes: list[int], batch: int, sizes: list[int]
+) -> None:
+    """A live client in any batches, a replay, and one query at a time agree, query for query."""
+    images = np.concatenate([row.stream(codes), row.theft, row.stream(codes[::-1])])
+    outputs = victim(images)
+    judgements: list[Judgement] = []
+    live = SybilClient(
+        Guard(victim, row.detector, mode=mode), policy=policy, batch=batch, watch=judgements.append
+    )
+    try:
+        answers, at = [], 0
+        for size in [*sizes, len(images)]:
+            answers.append(live.answers(images[at : at + size]))
+            at += size
+    except RedhandedError:  # no account lives: so it is in the replay
+        with pytest.raises(RedhandedError, match="fresh accounts"):
+            replay(row.detector, images, outputs, mode, policy)
+        return
+    lived, later = detection_of(live, judgements), replay(row.detector, images, outputs, mode, policy)
+    literal = one_by_one(Guard(victim, row.detector, mode=mode), images, policy)
+    for name in ("counts", "nearest", "neighbours", "bans"):
+        np.testing.assert_array_equal(getattr(lived, name), getattr(later, name), err_msg=name)
+    assert lived.accounts_used == later.accounts_used
+    assert [(count, score) for _, count, score, _ in literal] == list(
+        zip(lived.counts.tolist(), lived.nearest.tolist(), strict=True)
+    )
+    assert [place for place, (*_, banned) in enumerate(literal) if banned] == lived.bans.tolist()
+    assert lived.accounts_used == len({account for account, *_ in literal})
+    told = np.concatenate([part for part in answers if len(part)])
+    answered = ~np.isnan(told).any(axis=1)
+    np.testing.assert_array_equal(told[answered], outputs[answered])
+    assert live.unanswered == (~answered).sum()
+    assert mode == "enforce" or answered.all()
+
+
+def one_by_one(guard: Guard, images: ImageArray, policy: Policy) -> list[tuple[str, int, float, bool]]:
+    """Send each image alone: (account, count, score, whether it closed the account) of every judgement."""
+    found: list[tuple[str, int, float, bool]] = []
+    opened = policy.accounts
+    seated, sent = list(range(opened)), dict.fromkeys(range(opened), 0)
+    for image, seat in zip(images[:, None], policy.seats(), strict=False):
+        answered = False
+        while not answered:
+            account = seated[seat]
+            reply = guard.query(str(account), image)
+            banned = reply.verdict.banned_at is not None
+            found.append((str(account), int(reply.verdict.counts[0]), float(reply.verdict.scores[0]), banned))
+            sent[account] += 1
+            # a fresh account that is refused will not be the last
+            answered = len(reply.outputs) == 1 or sent[account] == 1
+            if banned or sent[account] == policy.queries:
+                seated[seat], sent[opened] = opened, 0
+                opened += 1
+    return found
 
 
 GOOD = np.full((2, *SHAPE), 0.5, np.float32)

@@ -52,11 +52,12 @@ def test_guarded_and_replayed_streams_agree_query_for_query(theft, count, mode):
     """The thief learns the same labels, and every flag, neighbour and ban falls on the same query."""
     victim, rounds, log = theft
     detector = SimilarityDetector(_Pixels(), 0.15, count, flags_to_ban=20)
-    client = SybilClient(Guard(as_numpy(victim), detector, mode=mode))
+    judgements = []
+    client = SybilClient(Guard(as_numpy(victim), detector, mode=mode), watch=judgements.append)
     lived = QueryLog.of(rounds(client))
     np.testing.assert_array_equal(lived.images, log.images)
     np.testing.assert_array_equal(lived.outputs, log.outputs)
-    now, later = detection_of(client), replay(detector, log.images, log.outputs, mode)
+    now, later = detection_of(client, judgements), replay(detector, log.images, log.outputs, mode)
     assert len(now.bans) > 1
     for name in ("counts", "nearest", "neighbours", "bans"):
         np.testing.assert_array_equal(getattr(now, name), getattr(later, name))

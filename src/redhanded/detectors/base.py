@@ -1,6 +1,6 @@
 """What every detector is: stateless features, and a fold over an account's log."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol, TypeVar, runtime_checkable
 
@@ -40,6 +40,18 @@ class Verdict:
     nearest: Int[np.ndarray, " judged"]
     """Place in the account's log of the query that made this one suspicious; -1 if none."""
     banned_at: int | None = None
+
+    @classmethod
+    def joined(cls, parts: "Sequence[Verdict]") -> "Verdict":
+        """Return verdicts that follow one another as one; only the last may hold a ban."""
+        judged = sum(part.judged for part in parts)
+        banned_at = judged - 1 if parts and parts[-1].banned_at is not None else None
+        return cls(
+            np.concatenate([*(part.counts for part in parts), np.empty(0, np.int64)]),
+            np.concatenate([*(part.scores for part in parts), np.empty(0)]),
+            np.concatenate([*(part.nearest for part in parts), np.empty(0, np.int64)]),
+            banned_at,
+        )
 
     @property
     def judged(self) -> int:

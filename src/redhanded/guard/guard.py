@@ -72,7 +72,8 @@ class Guard:
     def query(self, account_id: str, images: np.ndarray) -> Reply:
         """Judge and answer a batch [n, c, h, w] in [0, 1], image by image in its order.
 
-        What follows a ban inside the batch is refused unjudged. Raises `RedhandedError` for images that are
+        What follows a ban inside the batch is refused unjudged, and a memory of all accounts never sees it.
+        The victim is asked for the whole batch before it is judged. Raises `RedhandedError` for images that are
         no images; nothing of such a batch is judged or answered.
         """
         images = check_images(images)
@@ -98,29 +99,50 @@ class Guard:
 
     def _judge(self, account_id: str, rows: FeatureArray, width: int) -> tuple[Verdict, bool]:
         """Log rows and judge them after all that was logged before; return whether the account is closed."""
-        owner = GLOBAL if self.detector.scope == "global" else account_id
+        shared = self.detector.scope == "global"
+        owner = GLOBAL if shared else account_id
         # setdefault is atomic: of two threads that meet a new account, both get the first one's
         account = self._accounts.get(owner) or self._accounts.setdefault(
             owner, _Account(self.detector.new_memory())
         )
+        # a memory of all accounts outlives the ban, so what the ban cuts off must not get into it: the next
+        # account would be judged by its own query
+        parts = np.split(rows, len(rows)) if shared else [rows]
+        verdicts: list[Verdict] = []
         with account.lock:
-            position, unseen = self.ledger.append(owner, rows, account.seen)
-            others = position - account.seen  # rows that other replicas took
-            try:
-                theirs = self._fold(account.memory, unseen[:others], width)
-                mine = self._fold(account.memory, unseen[others:], width)
-                account.seen += len(unseen)
-                if mine.banned_at is not None:
-                    self.ledger.close(account_id, Ban(position + mine.banned_at))
-                elif theirs.banned_at is not None and self.detector.scope == "account":
-                    self.ledger.close(account_id, Ban(position - others + theirs.banned_at))
-            except BaseException:
-                # perhaps half folded, perhaps not closed: the log knows better
-                account.memory, account.seen = self.detector.new_memory(), 0
-                raise
+            for part in parts:
+                verdict = self._commit(account, account_id, owner, part, width)
+                if verdict is None:
+                    break
+                verdicts.append(verdict)
+                if verdict.banned_at is not None:
+                    break
             if account.memory.banned:  # the ledger remembers the ban; nobody needs the history any more
                 self._accounts.pop(owner, None)
-            return mine, mine.banned_at is not None or account.memory.banned
+            mine = Verdict.joined(verdicts)
+            return mine, mine.banned_at is not None or account.memory.banned or len(verdicts) == 0
+
+    def _commit(
+        self, account: _Account, account_id: str, owner: str, rows: FeatureArray, width: int
+    ) -> Verdict | None:
+        """Append rows to the log and fold it up to their end; None if the account was closed meanwhile."""
+        try:
+            position, unseen = self.ledger.append(owner, rows, account.seen)
+            if len(unseen) == 0:
+                return None
+            others = position - account.seen  # rows that other replicas took
+            theirs = self._fold(account.memory, unseen[:others], width)
+            mine = self._fold(account.memory, unseen[others:], width)
+            account.seen += len(unseen)
+            if mine.banned_at is not None:
+                self.ledger.close(account_id, Ban(position + mine.banned_at))
+            elif theirs.banned_at is not None and self.detector.scope == "account":
+                self.ledger.close(account_id, Ban(position - others + theirs.banned_at))
+        except BaseException:
+            # perhaps half folded, perhaps not closed: the log knows better
+            account.memory, account.seen = self.detector.new_memory(), 0
+            raise
+        return mine
 
     def _fold(self, memory: Any, rows: FeatureArray, width: int) -> Verdict:
         """Judge logged rows (features, then outputs if needed); return the verdict up to the first ban.
@@ -137,5 +159,4 @@ class Guard:
         return verdict
 
     def _refuse(self, images: ImageArray, *, banned: bool, verdict: Verdict | None = None) -> Reply:
-        none = Verdict(np.empty(0, np.int64), np.empty(0, np.float64), np.empty(0, np.int64))
-        return Reply(np.empty((0, 0), np.float32), len(images), banned, verdict or none)
+        return Reply(np.empty((0, 0), np.float32), len(images), banned, verdict or Verdict.joined([]))

@@ -138,9 +138,10 @@ def test_a_global_ban_closes_only_the_sender_whichever_replica_folds_it() -> Non
     late = two.query("late", images([6, 7]))
     assert (len(late.outputs), late.banned) == (2, False)
     assert [ledger.ban(who) for who in ("honest", "thief", "late")] == [None, Ban(3), None]
-    # what was refused unanswered is remembered all the same, by both
+    # what the ban cut off is in nobody's memory, so that whoever sends it again is not judged by it
     for guard in (one, two):
-        assert guard.query(f"copies through {guard is one}", images([5])).banned
+        assert not guard.query(f"sends {guard is one}", images([4 + (guard is one)])).banned
+        assert guard.query(f"copies {guard is one}", images([1])).banned
 
 
 def test_threads_of_one_account_are_judged_one_after_the_other() -> None:
@@ -306,6 +307,16 @@ def test_the_victim_is_not_asked_for_closed_accounts_or_empty_batches(mode: Any)
     guard.query("a", images([2]))
     guard.query("b", images([]))
     assert asked.asked == [6]
+
+
+def test_a_closed_account_takes_no_rows_and_keeps_none() -> None:
+    ledger = MemoryLedger()
+    rows = np.ones((3, 1), np.float32)
+    assert ledger.append("a", rows, 0)[0] == 0
+    ledger.close("a", Ban(2))
+    position, unseen = ledger.append("a", rows, 3)
+    assert (position, len(unseen)) == (3, 0)
+    assert not ledger._logs
 
 
 @pytest.mark.parametrize("needs_outputs", [False, True])

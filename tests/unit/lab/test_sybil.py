@@ -14,9 +14,10 @@ from torch import Tensor
 from redhanded.detectors.base import Arrays, Scope, Verdict, check_images
 from redhanded.detectors.similarity import SimilarityDetector
 from redhanded.errors import RedhandedError
-from redhanded.guard import Guard, Mode
+from redhanded.guard import Guard, MemoryLedger, Mode
 from redhanded.lab.sybil import (
     STUBBORN,
+    Judgement,
     LeaveAfter,
     Policy,
     RandomAssignment,
@@ -189,14 +190,14 @@ def test_gives_up_when_no_fresh_account_gets_an_answer() -> None:
     assert thief.accounts_used == STUBBORN
 
 
-def test_the_account_that_dies_is_not_among_the_fresh_ones() -> None:
-    """The first account lives, is refused, and only then do fresh ones count."""
+def test_a_query_that_a_fresh_account_is_refused_is_given_up() -> None:
+    """The first account is refused as well, but only the fresh one shows that nobody will be answered."""
     thief, _ = client(3, "enforce")
     thief(images(2))
     object.__setattr__(thief.guard.detector, "limit", 1)  # from now on no account lives
-    with pytest.raises(RedhandedError, match="fresh"):
-        thief(images(1))
-    assert thief.accounts_used == 1 + STUBBORN
+    answers = thief(images(3))
+    assert torch.isnan(answers).all()  # a fresh account is refused, so the query is given up
+    assert (thief.accounts_used, thief.unanswered, thief.answered) == (1 + 3, 3, 2)
 
 
 def test_outputs_come_back_as_tensors_of_the_images_device() -> None:
@@ -206,6 +207,32 @@ def test_outputs_come_back_as_tensors_of_the_images_device() -> None:
     assert outputs.dtype == torch.float32
     assert outputs.device == sent.device
     assert not outputs.requires_grad
+
+
+@pytest.mark.parametrize("mode", ["paper", "enforce"])
+@pytest.mark.parametrize("batch", [1, 4, 16])
+def test_the_victim_is_asked_what_is_answered_and_little_more_at_each_ban(mode: Mode, batch: int) -> None:
+    """A ban withholds what came after it in a batch, whatever the size of the batches that the thief asks."""
+    victim = Victim()
+    thief = SybilClient(Guard(victim, EveryQuery(50), mode=mode), batch=batch)
+    thief(images(1_000))
+    assert len(thief.bans) >= 19
+    assert thief.victim_queries == sum(victim.answered) <= 1_000 + batch * len(thief.bans)
+    assert thief.answered == 1_000
+
+
+def test_a_long_theft_leaves_no_rows_behind() -> None:
+    """Neither the client nor the ledger keeps what closed accounts sent."""
+    ledger = MemoryLedger()
+    thief = SybilClient(Guard(Victim(), EveryQuery(5), ledger, "paper"))
+    for _ in range(20):
+        thief(images(100))
+    assert len(thief.bans) == 400
+    assert sum(map(len, ledger._logs.values())) < 5
+    held = [
+        len(value) for value in vars(thief).values() if isinstance(value, list | dict) and value != thief.bans
+    ]
+    assert max(held) <= 1
 
 
 POLICIES: list[Policy] = [
@@ -276,7 +303,9 @@ def test_policies_against_a_literal_simulation(
     pool = images(5)
     sent = pool[codes] if codes else pool[:0]
     detector = SimilarityDetector(Pixels(), 0.01, flags_to_ban=limit)
-    thief = SybilClient(Guard(Victim(), detector, mode=mode), policy=policy)
+    judgements: list[Judgement] = []
+    guard = Guard(Victim(), detector, mode=mode)
+    thief = SybilClient(guard, policy=policy, batch=3, watch=judgements.append)
     answers = [thief(batch) for batch in pieces(sent, sizes)]
     if codes:  # the unguarded oracle's, in the order asked
         assert torch.equal(torch.cat([part for part in answers if len(part)]), sent.flatten(1)[:, :2])
@@ -287,7 +316,7 @@ def test_policies_against_a_literal_simulation(
     assert thief.accounts_used == len({name for names in theft.senders for name in names})
     senders: list[list[str]] = [[] for _ in codes]
     places = []
-    for judgement in thief.judgements:
+    for judgement in judgements:
         for place in judgement.places[: judgement.verdict.judged].tolist():
             senders[place].append(judgement.account)
             places.append(place)

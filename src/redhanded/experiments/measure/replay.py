@@ -1,20 +1,21 @@
 """Feed a query stream to a guarded victim whose answers are known: one attack, many detectors."""
 
 from collections import defaultdict
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
 import numpy as np
 
-from redhanded.detectors.base import Detector
+from redhanded.detectors.base import Detector, Verdict
 from redhanded.guard import Guard, Mode
 from redhanded.guard.guard import GLOBAL
-from redhanded.lab.sybil import Policy, SybilClient, UntilBanned
+from redhanded.lab.sybil import Judgement, Policy, SybilClient, UntilBanned
 from redhanded.types import FeatureArray, Float64, ImageArray, Int, OutputArray
 
 BATCH = 256
-"""Queries sent at once; it changes no verdict of a detector whose memory is the account's."""
+"""Queries sent at once: the victim is a recording, so what a ban wastes costs nothing."""
 
 
 @dataclass(frozen=True)
@@ -54,63 +55,53 @@ def replay(
         del asked  # the client knows where in the stream they stand
         return np.asarray(outputs[client.sending])
 
-    client = SybilClient(Guard(victim, detector, mode=mode), policy=policy)
-    # a memory of all accounts holds the whole batch, so what a ban cuts off would meet itself when sent again
-    step = 1 if detector.scope == "global" else BATCH
-    for at in range(0, len(images), step):
-        for _ in client.answers(np.ascontiguousarray(images[at : at + step], dtype=np.float32)):
-            pass  # known; the client keeps what the guard judged
-    return detection_of(client)
+    judgements: list[Judgement] = []
+    guard = Guard(victim, detector, mode=mode)
+    client = SybilClient(guard, policy=policy, batch=BATCH, watch=judgements.append)
+    for at in range(0, len(images), BATCH):
+        client.answers(np.ascontiguousarray(images[at : at + BATCH], dtype=np.float32))
+    return detection_of(client, judgements)
 
 
-def detection_of(client: SybilClient) -> Detection:
+def detection_of(client: SybilClient, judgements: Sequence[Judgement]) -> Detection:
     """Gather what a client's guard has judged so far, in the order of the stream, whoever sent each query."""
-    counts, scores, nearest = (
-        np.concatenate([getattr(verdict, name) for verdict in client.verdicts] or [np.empty(0)])
-        for name in ("counts", "scores", "nearest")
-    )
-    sent = [judgement.places[: judgement.verdict.judged] for judgement in client.judgements]
+    joined = Verdict.joined([judgement.verdict for judgement in judgements])
+    sent = [judgement.places[: judgement.verdict.judged] for judgement in judgements]
     places = np.concatenate([*sent, np.empty(0, np.int64)])
     order = np.argsort(places, kind="stable")  # of what was judged twice, the first time comes first
     rank = np.empty_like(order)
     rank[order] = np.arange(len(order))
-    neighbours = _neighbours(client, nearest.astype(np.int64), rank, places[order])
+    shared = client.guard.detector.scope == "global"
     return Detection(
-        counts[order].astype(np.int64),
-        scores[order].astype(np.float64),
-        neighbours[order],
+        joined.counts[order],
+        joined.scores[order],
+        _neighbours(judgements, joined.nearest, rank, shared=shared)[order],
         np.sort(rank[np.array(client.bans, np.int64)]),
         client.accounts_used,
     )
 
 
 def _neighbours(
-    client: SybilClient,
+    judgements: Sequence[Judgement],
     nearest: Int[np.ndarray, " n"],
     rank: Int[np.ndarray, " n"],
-    places: Int[np.ndarray, " n"],
+    *,
+    shared: bool,
 ) -> Int[np.ndarray, " n"]:
     """Return where in the stream the neighbours stand whose places in a log are `nearest`, as judged.
 
-    `rank` is where each judgement stands in the stream, `places` the query of each that stands there.
+    `rank` is where each judgement stands in the stream; all accounts may share one log.
     """
-    shared = client.guard.detector.scope == "global"
     logs: defaultdict[str, list[np.ndarray]] = defaultdict(list)
-    rows: defaultdict[str, list[np.ndarray]] = defaultdict(list)
     at = 0
-    for account, sent, verdict in client.judgements:
-        log = GLOBAL if shared else account
-        judged = np.arange(at, at + verdict.judged)
+    for account, _, verdict in judgements:
+        logs[GLOBAL if shared else account].append(np.arange(at, at + verdict.judged))
         at += verdict.judged
-        rows[log].append(judged)
-        logs[log].append(rank[judged])
-        # what followed a ban was logged, but judged only when it was sent again
-        logs[log].append(np.searchsorted(places, sent[verdict.judged :]))
     neighbours = np.full(len(nearest), -1, np.int64)
-    for log, parts in logs.items():
-        judged, stands = np.concatenate(rows[log]), np.concatenate(parts)
+    for parts in logs.values():
+        judged = np.concatenate(parts)
         found = judged[nearest[judged] >= 0]
-        neighbours[found] = stands[nearest[found]]
+        neighbours[found] = rank[judged[nearest[found]]]
     return neighbours
 
 

@@ -22,7 +22,10 @@ class Ledger(Protocol):
     def append(
         self, account_id: str, rows: Float32[np.ndarray, "n d"], seen: int
     ) -> tuple[int, Float32[np.ndarray, "m d"]]:
-        """Append `rows`; return the place of the first, and all rows from place `seen` on, these included."""
+        """Append `rows`; return the place of the first, and all rows from place `seen` on, these included.
+
+        A closed account takes no rows, and its own need not be kept: then no rows come back.
+        """
         ...
 
     def close(self, account_id: str, ban: Ban) -> None:

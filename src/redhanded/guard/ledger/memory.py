@@ -23,6 +23,8 @@ class MemoryLedger:
     ) -> tuple[int, Float32[np.ndarray, "m d"]]:
         """Append `rows`; return the place of the first, and all rows from place `seen` on, these included."""
         with self._lock:
+            if account_id in self._bans:
+                return self._bans[account_id].position + 1, rows[:0]
             log = self._logs[account_id]
             position = len(log)
             log.extend(rows.copy())  # the caller may reuse its array
@@ -30,9 +32,10 @@ class MemoryLedger:
         return position, np.stack(unseen) if unseen else rows[:0]
 
     def close(self, account_id: str, ban: Ban) -> None:
-        """Close the account for good; the first ban stands."""
+        """Close the account for good; the first ban stands. Nobody needs the log any more."""
         with self._lock:
             self._bans.setdefault(account_id, ban)
+            self._logs.pop(account_id, None)
 
     def ban(self, account_id: str) -> Ban | None:
         """Return why the account is closed, or None if it is open."""
