@@ -189,7 +189,13 @@ def _record(name: str, loot: Loot, client: SybilClient | None, target: Target) -
         theirs, ours = predict(target.victim, target.test), predict(loot.clone, target.test)
         record["agreement"] = float((theirs.argmax(1) == ours.argmax(1)).float().mean())
     if client is not None:
-        record |= {"flags": client.flags, "bans": len(client.bans), "accounts_used": client.accounts_used}
+        record |= {
+            "flags": client.flags,
+            "bans": len(client.bans),
+            "accounts_used": client.accounts_used,
+            "victim_queries": client.victim_queries,
+            "unanswered": client.unanswered,
+        }
     return record
 
 
@@ -210,6 +216,7 @@ def _table(record: dict[str, Any]) -> Table:
         "flags": str(record.get("flags", "unguarded")),
         "bans": str(record.get("bans", "unguarded")),
         "accounts used": str(record.get("accounts_used", "unguarded")),
+        "victim asked": f"{record.get('victim_queries', record['queries']):,}",
     }
     for column in shown:
         table.add_column(column, justify="left" if column == "attack" else "right")

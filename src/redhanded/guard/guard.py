@@ -73,8 +73,8 @@ class Guard:
         """Judge and answer a batch [n, c, h, w] in [0, 1], image by image in its order.
 
         What follows a ban inside the batch is refused unjudged, and a memory of all accounts never sees it.
-        The victim is asked for the whole batch before it is judged. Raises `RedhandedError` for images that are
-        no images; nothing of such a batch is judged or answered.
+        The victim is asked for the whole batch before it is judged. Raises `RedhandedError` for images that
+        are no images; nothing of such a batch is judged or answered.
         """
         images = check_images(images)
         banned = self.ledger.ban(account_id) is not None

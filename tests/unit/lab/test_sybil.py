@@ -15,6 +15,8 @@ from redhanded.detectors.base import Arrays, Scope, Verdict, check_images
 from redhanded.detectors.similarity import SimilarityDetector
 from redhanded.errors import RedhandedError
 from redhanded.guard import Guard, MemoryLedger, Mode
+from redhanded.lab.attacks.exchange import Transfer
+from redhanded.lab.models import Dense, build
 from redhanded.lab.sybil import (
     STUBBORN,
     Judgement,
@@ -25,6 +27,8 @@ from redhanded.lab.sybil import (
     SybilClient,
     UntilBanned,
 )
+from redhanded.lab.training import Training
+from redhanded.lab.types import as_is
 from redhanded.types import FeatureArray, ImageArray, OutputArray
 
 DETERMINISTIC = settings(derandomize=True, deadline=None, max_examples=30)
@@ -85,8 +89,8 @@ class Pixels:
         return images.reshape(len(images), -1)
 
 
-def images(count: int) -> Tensor:
-    return torch.rand(count, 3, 2, 2, generator=torch.Generator().manual_seed(count))
+def images(count: int, side: int = 2) -> Tensor:
+    return torch.rand(count, 3, side, side, generator=torch.Generator().manual_seed(count))
 
 
 def client(limit: int, mode: Mode) -> tuple[SybilClient, Victim]:
@@ -356,3 +360,20 @@ def test_fresh_accounts_that_get_no_answer_in_a_rotation() -> None:
     thief = SybilClient(Guard(Victim(), EveryQuery(1)), policy=Rotation(2))
     with pytest.raises(RedhandedError, match="fresh"):
         thief(images(2))
+
+
+def test_what_nobody_answers_teaches_nothing_and_shifts_nothing() -> None:
+    """The transfer set keeps the place of a refused query; its training leaves the query out."""
+
+    def oracle(asked: Tensor) -> Tensor:
+        answers = torch.eye(2)[(asked[:, 0, 0, 0] > 0.5).long()]
+        answers[1::3] = torch.nan
+        return answers
+
+    transfer = Transfer(oracle, as_is, 100)
+    exchange = transfer.seed(images(30, 32))
+    assert len(transfer) == len(exchange.labels) == 30
+    assert transfer.classes[1::3].eq(0).all()
+    model = build(Dense((4,)), 2, torch.Generator().manual_seed(0))
+    for parameter in transfer.train(model, Training(epochs=1, batch=8), torch.Generator()).parameters():
+        assert parameter.isfinite().all()

@@ -14,6 +14,7 @@ from redhanded.detectors import (
     OutlierDetector,
     SimilarityDetector,
 )
+from redhanded.detectors.accounts import benign_floor
 from redhanded.detectors.intervals import Replay, rates
 from redhanded.detectors.likelihood import auroc
 from redhanded.experiments.cells.base import Keyed
@@ -27,7 +28,7 @@ from redhanded.experiments.measure.remembered import Remembered
 from redhanded.experiments.measure.replay import Detection, nearest_in_account, replay
 from redhanded.experiments.runner.context import Cell, Context
 from redhanded.experiments.runner.store import Record
-from redhanded.types import ADDED, FeatureArray, OutputArray
+from redhanded.types import ADDED, FeatureArray
 
 KEPT_PAIRS = 24
 """Flagged pairs of images that a detection keeps for the report."""
@@ -186,37 +187,6 @@ def _beside(cell: Honest | Detect, honest: Honest, length: int, context: Context
     if "statistic" in ours:
         found["auroc"] = auroc(theirs["statistic"], ours["statistic"])
     return found
-
-
-def benign_floor(
-    detector: Detector[Any], features: FeatureArray, answers: OutputArray | None, length: int
-) -> Record:
-    """The bans that an honest stream of `length` queries makes, in fractions: its flags over the quota.
-
-    The honest queries are cut into as many streams of that length as there are, each of a fresh account: an
-    account's first queries have little to be near to. For more queries than there are, the flags of all of
-    them are scaled up, and the record says so.
-    """
-    n = len(features)
-    pieces = max(1, n // max(length, 1))
-    size = min(length, n)
-    flags = 0
-    for piece in range(pieces):
-        at, stop = piece * size, (piece + 1) * size
-        memory = detector.new_memory()
-        while at < stop:
-            verdict = detector.update(
-                memory, features[at:stop], None if answers is None else answers[at:stop]
-            )
-            flags += verdict.flags
-            at += verdict.judged
-            if detector.scope == "account" and verdict.banned_at is not None:
-                memory = detector.new_memory()
-    quota = getattr(detector, "flags_to_ban", 1)
-    return {
-        "benign_floor": flags / max(pieces * size, 1) * length / quota,
-        "benign_floor_extrapolated": length > n,
-    }
 
 
 def _embed(detector: Detector[Any], images: np.ndarray) -> FeatureArray:

@@ -6,11 +6,12 @@ from typing import Any, ClassVar
 import torch
 from safetensors.numpy import load_file
 
+from redhanded.detectors.accounts import benign_floor
 from redhanded.errors import RedhandedError
 from redhanded.experiments.cells.adapt import Chained
 from redhanded.experiments.cells.base import Keyed, save_model
 from redhanded.experiments.cells.calibrate import Calibrate
-from redhanded.experiments.cells.detect import VERDICTS, Honest, benign_floor
+from redhanded.experiments.cells.detect import VERDICTS, Honest
 from redhanded.experiments.cells.extract import Extract
 from redhanded.experiments.cells.tune import Tune
 from redhanded.experiments.measure.steal import Tally

@@ -11,6 +11,7 @@ import torch
 from safetensors import safe_open
 from safetensors.numpy import save_file as save_arrays
 
+from redhanded.detectors.accounts import Accounts
 from redhanded.detectors.base import Arrays, Detector
 from redhanded.detectors.intervals import clopper_pearson
 from redhanded.errors import OutOfTimeError
@@ -38,29 +39,28 @@ class Bench:
     opened: int = 0
     """Queries before the account that is open now."""
     seconds: float = 0.0
-    _memory: Any = field(init=False)
+    _accounts: Accounts = field(init=False)
 
     def __post_init__(self) -> None:
         """Open the first account."""
-        self._memory = self.detector.new_memory()
+        self._accounts = Accounts(self.detector)
 
     def __call__(self, part: Round) -> None:
         """Judge a round's queries in the order sent."""
         began = time.perf_counter()
-        rows = self.detector.features(part.sent.cpu().numpy()) if len(part.sent) else np.empty(0)
+        rows = (
+            self.detector.features(part.sent.cpu().numpy())
+            if len(part.sent)
+            else np.empty((0, 0), np.float32)
+        )
         outputs = part.labels.cpu().numpy() if self.detector.needs_outputs else None
-        at = 0
-        while at < len(rows):
-            verdict = self.detector.update(self._memory, rows[at:], None if outputs is None else outputs[at:])
-            at += verdict.judged
+        for verdict in self._accounts.judge(rows, outputs):
             self.queries += verdict.judged
             self.flagged += int((verdict.counts > 0).sum())
             self.flags += verdict.flags
             if verdict.banned_at is not None:
                 self.bans += 1
                 self.opened = self.queries
-                if self.detector.scope == "account":
-                    self._memory = self.detector.new_memory()
         self.seconds += time.perf_counter() - began
 
     def found(self) -> Record:
@@ -78,12 +78,14 @@ class Bench:
 
     def dump(self) -> tuple[Arrays, Record]:
         """Return the open account's memory, and the sums."""
-        sums = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in ("detector", "_memory")}
-        return self.detector.dump(self._memory), sums
+        sums = {
+            f.name: getattr(self, f.name) for f in fields(self) if f.name not in ("detector", "_accounts")
+        }
+        return self._accounts.dump(), sums
 
     def restore(self, memory: Mapping[str, np.ndarray], sums: Record) -> None:
         """Go on from what `dump` returned."""
-        self._memory = self.detector.restore(memory)
+        self._accounts.restore(memory)
         for name, value in sums.items():
             setattr(self, name, value)
 

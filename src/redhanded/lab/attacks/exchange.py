@@ -86,8 +86,8 @@ class Transfer:
 
     @property
     def classes(self) -> Int[Tensor, " n"]:
-        """The likeliest class of each answer."""
-        labels = self.labels
+        """The likeliest class of each answer; 0 where there was none."""
+        labels = self.labels.nan_to_num()
         return labels.argmax(1) if labels.numel() else torch.empty(0, dtype=torch.long)
 
     def seed(self, images: Images) -> Exchange:
@@ -116,6 +116,9 @@ class Transfer:
     def train(self, model: nn.Module, training: Training, generator: torch.Generator) -> nn.Module:
         """Train a fresh model on the whole transfer set."""
         images, labels = self.images, self.labels
+        told = ~labels.isnan().any(1)  # what a guard refuses for good teaches nothing
+        if not told.all():
+            images, labels = images[told], labels[told]
 
         def train(checkpoint: Checkpoint | None) -> None:
             train_classifier(model, images, labels, training, generator, checkpoint=checkpoint)

@@ -3,6 +3,7 @@
 import torch
 from torch import Tensor
 
+from redhanded.errors import RedhandedError
 from redhanded.lab.attacks.exchange import Exchange
 from redhanded.lab.types import Adaptation, Images, Kind, Oracle
 from redhanded.types import Bool, Int
@@ -40,6 +41,11 @@ class Stream:
         sent = sent.clamp(0, 1)
         if len(sent) > 0:
             labels = self._oracle(sent)
+            if bool(labels.isnan().any()):
+                raise RedhandedError(
+                    "oracle: some queries were refused for good, and a data-free attack cannot do without "
+                    "their answers; guard it in mode paper"
+                )
             self.classes = labels.shape[1]
         else:  # nobody asks about nothing
             labels = crafted.new_empty(0, self.classes)

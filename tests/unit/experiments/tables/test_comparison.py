@@ -7,9 +7,9 @@ import pytest
 
 from redhanded.commands.compare import as_markdown
 from redhanded.detectors import SimilarityDetector, load_bundle
+from redhanded.detectors.accounts import benign_floor
 from redhanded.errors import RedhandedError
 from redhanded.experiments.cells import Detect, Extract, Honest
-from redhanded.experiments.cells.detect import benign_floor
 from redhanded.experiments.cells.utility import Utility
 from redhanded.experiments.measure.replay import replay
 from redhanded.experiments.runner.context import Context
