@@ -25,16 +25,23 @@ def provenance(device: torch.device) -> dict[str, Any]:
 
 @cache
 def revision() -> str:
-    """Return the commit of the source tree, with `+` if it was changed; "unknown" outside a checkout."""
-    here = Path(__file__).resolve().parent
+    """Return the commit of redhanded's own checkout, with `+` if it was changed; "unknown" outside one.
+
+    A foreign repository that contains the installation, such as one with a venv inside, is no such checkout.
+    """
+    here = Path(__file__).resolve()
     try:
-        described = subprocess.run(
-            ["git", "describe", "--always", "--dirty=+", "--abbrev=12"],  # noqa: S607 - the user's own git
-            cwd=here,
-            capture_output=True,
-            text=True,
-            check=True,
-        )
+        top = Path(_git(here.parent, "rev-parse", "--show-toplevel")).resolve()
+        if here.parents[2] != top / "src" / "redhanded":
+            return "unknown"
+        _git(here.parent, "ls-files", "--error-unmatch", here.name)
+        return _git(here.parent, "describe", "--always", "--dirty=+", "--abbrev=12")
     except (OSError, subprocess.CalledProcessError):
         return "unknown"
-    return described.stdout.strip()
+
+
+def _git(folder: Path, *arguments: str) -> str:
+    """Return what the user's own git says in `folder`."""
+    command = ["git", *arguments]
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=True)  # noqa: S603 - fixed words
+    return done.stdout.strip()
