@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from redhanded.experiments.cells import Extract, Watched
 from redhanded.experiments.pages.demo import Demo, everything
 from redhanded.experiments.runner.context import Cell
 from redhanded.experiments.tables import TABLES
@@ -13,7 +14,7 @@ from redhanded.experiments.tables.evasion import thefts
 from redhanded.experiments.worlds import WORLDS
 from redhanded.experiments.worlds.adaptations import ADAPTATIONS
 from redhanded.experiments.worlds.attacks import ATTACKS
-from redhanded.experiments.worlds.world import World
+from redhanded.experiments.worlds.world import LOGGED, World
 
 KEYS = Path(__file__).parent / "keys"
 
@@ -43,6 +44,16 @@ def test_no_label_or_key_changes_unnoticed(name: str) -> None:
     """Rewritten by `python tests/contracts/test_keys.py`; a changed line is a record to measure anew."""
     pinned = (KEYS / f"{name}.txt").read_text(encoding="utf-8").splitlines()
     assert lines_of(WORLDS[name]()) == pinned
+
+
+@pytest.mark.parametrize("name", WORLDS)
+def test_no_planned_log_fills_a_disk(name: str) -> None:
+    """20 million queries of 12,288 bytes are 246 GB: such a theft is judged as it goes."""
+    cells = cells_of(WORLDS[name]())
+    logged = [cell for cell in cells if isinstance(cell, Extract)]
+    assert logged
+    assert [cell.label for cell in logged if cell.attack.budget > LOGGED] == []
+    assert {cell.extraction.name for cell in cells if isinstance(cell, Watched)} == {"dfme"}
 
 
 @pytest.mark.parametrize("name", ["demo", "small"])

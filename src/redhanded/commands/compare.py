@@ -26,7 +26,7 @@ from redhanded.commands.options import (
 )
 from redhanded.detectors.pairs import FPR, allowed_flags
 from redhanded.errors import RedhandedError
-from redhanded.experiments.cells import Detect
+from redhanded.experiments.cells import Detect, Watched
 from redhanded.experiments.figures.likelihood import judged, likelihood_curves
 from redhanded.experiments.figures.picture import save
 from redhanded.experiments.runner.context import Context
@@ -72,7 +72,8 @@ def compare(
 ) -> None:
     """Put detectors side by side: the same streams, the same benign images and FPR to tune to.
 
-    Streams are recorded once and replayed before every detector. What is missing is trained, stolen and
+    Streams are recorded once and replayed before every detector; a theft of millions of queries, which no
+    disk holds, takes place once before them all. What is missing is trained, stolen and
     tuned first; finished cells are read from their records.
     """
     chosen_world, show = world_named(world), stderr()
@@ -83,7 +84,7 @@ def compare(
         chosen(DETECTORS, name, "detectors")
     comparison = Comparison(chosen_world, names, _listed(streams), fpr, seed)
     context = context_of(out or Path("runs") / chosen_world.name, artefacts, device, show)
-    cells = [place.cell for place in comparison.places]
+    cells = list(dict.fromkeys(place.cell for place in comparison.places))
     length = sum(len(part.load()) for part in chosen_world.judging.common)
     allowed_flags(length, fpr=fpr, count="queries", flags_to_ban=1)  # before anything is trained
     outcome = run_cells(
@@ -94,7 +95,7 @@ def compare(
         started=announce(show),
         engine=engine_named(engine, jobs, context.device, show),
     )
-    found = [(place, context.store.record(place.cell)) for place in comparison.places]
+    found = [(place, place.record(context.store.record(place.cell))) for place in comparison.places]
     tables = [_table(stream, found) for stream in dict.fromkeys(place.stream for place, _ in found)]
     say(stdout(), tables, [_data(place, record) for place, record in found], as_json=as_json)
     if pictures is not None:
@@ -116,7 +117,9 @@ def _draw(comparison: Comparison, context: Context, folder: Path) -> list[Path]:
     found = {
         place.stream: place.cell
         for place in comparison.places
-        if place.detector == "vae" and context.store.artefact(place.cell) is not None
+        if place.detector == "vae"
+        and not isinstance(place.cell, Watched)  # it keeps sums, not every query's likelihood
+        and context.store.artefact(place.cell) is not None
     }
     if HONEST not in found:
         raise RedhandedError(

@@ -83,6 +83,15 @@ class Watched(Keyed):
         first = judge == self.judges[0]
         return {name if first else f"{judge.title}_{name}": value for name, value in values.items()}
 
+    def seen_by(self, judge: Calibrate | Tune, record: Record) -> Record:
+        """Return what a record of it says of the theft and of one judge, as a detection's record does."""
+        named = tuple(f"{further.title}_" for further in self.judges[1:])
+        mine = f"{judge.title}_"
+        found = {name: value for name, value in record.items() if not name.startswith(named)}
+        return found | {
+            name.removeprefix(mine): value for name, value in record.items() if name.startswith(mine)
+        }
+
     def run(self, context: Context) -> Record:
         """Attack, judge each round, and price what was judged."""
         generator = context.generator(self.extraction)  # its queries, whoever watches

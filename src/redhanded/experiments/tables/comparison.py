@@ -1,9 +1,11 @@
 """Every detector on the same streams at the same false-positive rate."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from redhanded.errors import RedhandedError
-from redhanded.experiments.cells import Detect, Honest, Tune
+from redhanded.experiments.cells import Detect, Honest, Tune, Watched
+from redhanded.experiments.runner.store import Record
 from redhanded.experiments.worlds.attacks import ATTACKS
 from redhanded.experiments.worlds.detectors import DETECTORS
 from redhanded.experiments.worlds.world import World
@@ -20,7 +22,14 @@ class Place:
 
     detector: str
     stream: str
-    cell: Detect | Honest
+    cell: Detect | Honest | Watched
+    tuned: Tune
+
+    def record(self, found: Record | None) -> Record | None:
+        """Return what the cell's record says of this detector: a watched theft has several."""
+        if found is None or not isinstance(self.cell, Watched):
+            return found
+        return self.cell.seen_by(self.tuned, found)
 
 
 @dataclass(frozen=True)
@@ -36,24 +45,28 @@ class Comparison:
 
     def __post_init__(self) -> None:
         """Make the cells; raises `RedhandedError` for a stream that there is not."""
+        tuned = {
+            name: Tune(
+                self.world.name, DETECTORS[name](self.world), self.world.judging.common, self.fpr, self.seed
+            )
+            for name in self.detectors
+        }
         places = tuple(
-            self._place(detector, stream) for stream in self._streams() for detector in self.detectors
+            Place(name, stream, cell, judge)
+            for stream in self.streams or (HONEST, *self.world.judging.natural, *THIEVES)
+            for (name, judge), cell in zip(tuned.items(), self._cells(stream, tuned.values()), strict=True)
         )
         object.__setattr__(self, "places", places)
 
-    def _streams(self) -> tuple[str, ...]:
-        return self.streams or (HONEST, *self.world.judging.natural, *THIEVES)
-
-    def _place(self, detector: str, stream: str) -> Place:
+    def _cells(self, stream: str, tuned: Iterable[Tune]) -> tuple[Detect | Honest | Watched, ...]:
+        """Return the cell of every detector."""
         world, judging = self.world, self.world.judging
-        tuned = Tune(world.name, DETECTORS[detector](world), judging.common, self.fpr, self.seed)
-        honest = Honest(tuned, judging.heldout)
+        honest = tuple(Honest(judge, judging.heldout) for judge in tuned)
         if stream == HONEST:
-            return Place(detector, stream, honest)
+            return honest
         if stream in judging.natural:
-            return Place(detector, stream, Honest(tuned, judging.natural[stream], beside=honest))
+            return tuple(Honest(user.calibration, judging.natural[stream], beside=user) for user in honest)
         if stream in ATTACKS:
-            stolen = world.extract(stream, world.n_seed_large, self.seed)
-            return Place(detector, stream, Detect(tuned, stolen, honest))
+            return world.detected(world.extract(stream, world.n_seed_large, self.seed), honest)
         known = ", ".join((HONEST, *judging.natural, *ATTACKS))
         raise RedhandedError(f"streams: the {world.name} world has no {stream!r}; choose from {known}")

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from redhanded.errors import RedhandedError
 from redhanded.experiments.cells import (
     Calibrate,
+    Detect,
     Extract,
     Honest,
     ImagenetWeights,
@@ -197,6 +198,16 @@ class World:
         """Data-free extraction, judged by the similarity detector while it goes on."""
         stolen = replace(self.extract("dfme", 0, self.seeds[0], budget=budget), adaptation=adaptation)
         return Watched(stolen, (self.calibrate(),), (self.honest_user(),))
+
+    def detected(self, stolen: Extract, honest: tuple[Honest, ...]) -> tuple[Detect | Watched, ...]:
+        """Judge a theft by the detector of each honest user.
+
+        A theft that fits on a disk is replayed before each; a longer one takes place once, before them all.
+        """
+        if stolen.attack.budget <= LOGGED:
+            return tuple(Detect(user.calibration, stolen, user) for user in honest)
+        watched = Watched(stolen, tuple(user.calibration for user in honest), honest)
+        return (watched,) * len(honest)
 
     def default_budget(self, name: str) -> int:
         """Return the queries an attack may send unless told otherwise: what its template says, if it has one.

@@ -1,6 +1,7 @@
 """Every detector in a world of seconds: tuned on one stream, bundled, and put before the same streams."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -9,15 +10,17 @@ from redhanded.commands.compare import as_markdown
 from redhanded.detectors import SimilarityDetector, load_bundle
 from redhanded.detectors.accounts import benign_floor
 from redhanded.errors import RedhandedError
-from redhanded.experiments.cells import Detect, Extract, Honest
+from redhanded.experiments.cells import Detect, Extract, Honest, Watched
 from redhanded.experiments.cells.utility import Utility
 from redhanded.experiments.measure.replay import replay
 from redhanded.experiments.runner.context import Context
 from redhanded.experiments.runner.run import run_cells
-from redhanded.experiments.runner.store import Store
+from redhanded.experiments.runner.store import Record, Store
 from redhanded.experiments.tables import TABLES, output_defences
 from redhanded.experiments.tables.comparison import Comparison
+from redhanded.experiments.worlds import world as world_module
 from redhanded.experiments.worlds.detectors import DETECTORS
+from redhanded.lab.attacks import Dfme
 from redhanded.types import FeatureArray, ImageArray
 from tiny import tiny
 
@@ -117,6 +120,31 @@ def test_detectors_share_stream_and_networks() -> None:
     assert len({place.cell.label for place in places}) == len(DETECTORS)
     honest = Comparison(tiny(), streams=("honest",)).places
     assert all(isinstance(place.cell, Honest) for place in honest)
+
+
+def test_a_theft_too_long_to_log_shows_the_same_row_a_detector(tmp_path, monkeypatch) -> None:
+    """Watched once by all detectors, or logged and replayed before each: the figures are the same."""
+    world, names = tiny(), ("blacklight", "prada", "outliers")
+    brief = Dfme(130, batch=6, n_student=3, generator_width=4, latent=5, student_lr=0.05)
+    world = replace(world, scale=replace(world.scale, data_free=brief))
+    context = Context(Store(tmp_path / "records", tmp_path / "artefacts"))
+
+    def compared() -> dict[str, Record]:
+        comparison = Comparison(world, names, ("dfme",), FPR)
+        run_cells([place.cell for place in comparison.places], context)
+        return {place.detector: place.record(context.record(place.cell)) or {} for place in comparison.places}
+
+    replayed = compared()
+    monkeypatch.setattr(world_module, "LOGGED", 129)
+    cells = {place.cell for place in Comparison(world, names, ("dfme",), FPR).places}
+    assert [type(cell) for cell in cells] == [Watched]
+    watched = compared()
+    shown = ("detector", "flags_to_ban", "queries", "flags", "flag_rate", "bans", "accounts_used", "fpr")
+    for name in names:
+        for field in (*shown, "benign_floor", "accuracy", "attack", "calibration_key"):
+            assert watched[name][field] == replayed[name][field], (name, field)
+        assert not any(f"{other}_flags" in watched[name] for other in names)
+    assert len({record["calibration_key"] for record in watched.values()}) == len(names)
 
 
 def test_output_defences_are_priced_and_robbed(tmp_path) -> None:
