@@ -29,9 +29,18 @@ from redhanded.detectors import load_bundle
 from redhanded.detectors.bundle import read_manifest
 from redhanded.errors import RedhandedError
 from redhanded.experiments.runner.run import run_cells
-from redhanded.experiments.tables.evasion import ORDERS, POLICIES, Attempt, attempts, cheapest, thefts
+from redhanded.experiments.tables.evasion import (
+    ORDERS,
+    POLICIES,
+    Attempt,
+    attempts,
+    cheapest,
+    honest_floor,
+    thefts,
+)
 from redhanded.experiments.worlds.adaptations import ADAPTATIONS
 from redhanded.experiments.worlds.attacks import ATTACKS
+from redhanded.experiments.worlds.world import LOGGED
 from redhanded.lab.types import Order
 
 ORDER_NAMES: dict[str, Order] = {order: order for order in ORDERS}
@@ -83,7 +92,9 @@ def evade(
     budget = 10 * chosen_world.n_seed_small if budget is None else budget
     if budget < chosen_world.n_seed_small:
         raise RedhandedError(f"budget: {budget} queries cannot hold {chosen_world.n_seed_small} seeds")
-    judge, manifest = load_bundle(detector), read_manifest(detector)
+    if budget > LOGGED:
+        raise RedhandedError(f"budget: a theft is replayed from its log, of {LOGGED:,} queries at most")
+    judge = load_bundle(detector)
     context = context_of(out or Path("runs") / chosen_world.name, artefacts, device, show)
     stolen = thefts(chosen_world, name.lower(), wanted, budget, seed)
     run_cells(
@@ -93,25 +104,26 @@ def evade(
         started=announce(show),
         engine=engine_named(engine, jobs, context.device, show),
     )
-    usual = next(iter(stolen.values())).attack.order
+    some = next(iter(stolen.values()))
+    usual = some.attack.order
     sent_in = list(dict.fromkeys([usual, *sent_in]))
+    with context.reporter("embedding honest images") as progress:
+        floor = honest_floor(chosen_world, judge, some, context, progress)
     with context.reporter("replaying") as progress:
-        tried = list(attempts(stolen, judge, sent_in, behaving, context, progress))
+        tried = list(attempts(stolen, judge, sent_in, behaving, floor, context, progress))
     bar = accuracy
     if bar is None:
         bar = next(attempt.accuracy for attempt in tried if attempt.adaptation == "none") - 0.02
     best = cheapest(tried, bar)
-    tuned = manifest["calibration"]
-    honest = tuned["flags"] / tuned["length"] / judge.flags_to_ban
     data = {
         "attack": name.lower(),
-        "detector": manifest["detector"],
+        "detector": read_manifest(detector)["detector"],
         "accuracy": bar,
         "cheapest": None if best is None else asdict(best),
-        "benign_floor": None if best is None else honest * best.queries,
+        "benign_floor": None if best is None else best.benign_floor,
         "attempts": [asdict(attempt) for attempt in tried],
     }
-    say(stdout(), [_table(tried, usual, bar, honest), _answer(best, bar, honest)], data, as_json=as_json)
+    say(stdout(), [_table(tried, usual, bar), _answer(best, bar)], data, as_json=as_json)
 
 
 def _chosen(names: str | None, among: Any, field: str) -> list[str]:
@@ -121,7 +133,7 @@ def _chosen(names: str | None, among: Any, field: str) -> list[str]:
     return listed
 
 
-def _table(tried: list[Attempt], usual: Order, bar: float, honest: float) -> Table:
+def _table(tried: list[Attempt], usual: Order, bar: float) -> Table:
     """Return the cheapest order and policy of every adaptation, cheapest first."""
     best = [
         cheapest([attempt for attempt in tried if attempt.adaptation == adaptation], 0.0)
@@ -143,7 +155,7 @@ def _table(tried: list[Attempt], usual: Order, bar: float, honest: float) -> Tab
         title="The cheapest order and policy of every adaptation",
         title_justify="left",
         caption=f"Below {bar:.1%} a clone is not good enough. Plain: the attack's own order, one account "
-        "until it is banned. Floor: the bans of as many of the honest queries that tuned the detector.",
+        "until it is banned. Floor: the bans of as many held-out honest queries (~: scaled up).",
         caption_justify="left",
         box=box.SIMPLE_HEAD,
     )
@@ -162,19 +174,23 @@ def _table(tried: list[Attempt], usual: Order, bar: float, honest: float) -> Tab
             "" if simple is None else str(simple.accounts_used),
             str(attempt.accounts_used),
             str(attempt.bans),
-            f"{honest * attempt.queries:.2f}",
+            _floor(attempt),
             attempt.order,
             attempt.policy,
         )
     return table
 
 
-def _answer(best: Attempt | None, bar: float, honest: float) -> str:
+def _answer(best: Attempt | None, bar: float) -> str:
     if best is None:
         return f"Nothing reached {bar:.1%}: raise the budget or lower --accuracy."
     accounts = "1 account" if best.accounts_used == 1 else f"{best.accounts_used} accounts"
     return (
         f"Cost to steal {best.accuracy:.1%} (asked for {bar:.1%}): {accounts}, {best.queries:,} queries; "
         f"adaptation {best.adaptation}, order {best.order}, policy: {best.policy}. "
-        f"Honest users lose {honest * best.queries:.2f} accounts over as many queries."
+        f"Honest users lose {_floor(best)} accounts over as many queries."
     )
+
+
+def _floor(attempt: Attempt) -> str:
+    return f"{'~' if attempt.benign_floor_extrapolated else ''}{attempt.benign_floor:.2f}"

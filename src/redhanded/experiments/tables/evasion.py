@@ -6,18 +6,25 @@ learnt, so a theft is replayed in every order and under every policy before the 
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cache
 from typing import Any
 
+import numpy as np
 import torch
 
 from redhanded.detectors.base import Detector
 from redhanded.experiments.cells import Extract
+from redhanded.experiments.cells.calibrate import benign_stream
+from redhanded.experiments.cells.datasets import as_floats
+from redhanded.experiments.cells.detect import benign_floor
 from redhanded.experiments.measure.remembered import Remembered
 from redhanded.experiments.measure.reorder import reordered
 from redhanded.experiments.measure.replay import replay
 from redhanded.experiments.runner.context import Context
+from redhanded.experiments.runner.store import Record
 from redhanded.experiments.worlds.adaptations import ADAPTATIONS
 from redhanded.experiments.worlds.world import World
+from redhanded.lab.oracles.victim import as_numpy
 from redhanded.lab.sybil import LeaveAfter, Policy, RandomAssignment, Rotation, UntilBanned
 from redhanded.lab.types import Order
 
@@ -31,6 +38,10 @@ POLICIES: Mapping[str, Policy] = {
     "leave after 250": LeaveAfter(250),
 }
 """Account policies by the names that arrive from outside."""
+CHUNK = 1024
+"""Images embedded at once."""
+
+Tell = Callable[[int, int], None]
 
 
 @dataclass(frozen=True)
@@ -45,6 +56,9 @@ class Attempt:
     flags: int
     bans: int
     accounts_used: int
+    benign_floor: float
+    """The bans that as many queries cost an honest user, in fractions."""
+    benign_floor_extrapolated: bool
 
 
 def thefts(
@@ -55,13 +69,31 @@ def thefts(
     return {chosen: replace(plain, adaptation=ADAPTATIONS[chosen](world)) for chosen in adaptations}
 
 
+def honest_floor(
+    world: World, detector: Detector[Any], stolen: Extract, context: Context, tell: Tell
+) -> Callable[[int], Record]:
+    """Embed the world's held-out honest stream; return what gives the benign floor of a number of queries."""
+    images = benign_stream(world.honest, 0)
+    ask = as_numpy(stolen.oracle(context), context.device) if detector.needs_outputs else None
+    features, answers = [], []
+    for at in range(0, len(images), CHUNK):
+        chunk = as_floats(images[at : at + CHUNK])
+        features.append(detector.features(chunk))
+        answers += [] if ask is None else [ask(chunk)]
+        tell(at + len(chunk), len(images))
+    rows = np.concatenate(features)
+    answered = np.concatenate(answers) if answers else None
+    return cache(lambda queries: benign_floor(detector, rows, answered, queries))
+
+
 def attempts(
     stolen: Mapping[str, Extract],
     detector: Detector[Any],
     orders: Sequence[Order],
     policies: Sequence[str],
+    floor: Callable[[int], Record],
     context: Context,
-    tell: Callable[[int, int], None] = lambda done, of: None,  # noqa: ARG005 - says nothing
+    tell: Tell = lambda done, of: None,  # noqa: ARG005 - says nothing
 ) -> Iterator[Attempt]:
     """Replay every theft in every order under every policy."""
     done, of = 0, len(stolen) * len(orders) * len(policies)
@@ -81,6 +113,7 @@ def attempts(
                     found.flags,
                     len(found.bans),
                     found.accounts_used,
+                    **floor(len(sent)),
                 )
                 done += 1
                 tell(done, of)
