@@ -16,7 +16,7 @@ from redhanded.detectors.base import Detector
 from redhanded.experiments.cells import Extract
 from redhanded.experiments.cells.calibrate import benign_stream
 from redhanded.experiments.cells.datasets import as_floats
-from redhanded.experiments.cells.detect import benign_floor
+from redhanded.detectors.accounts import benign_floor
 from redhanded.experiments.measure.remembered import Remembered
 from redhanded.experiments.measure.reorder import reordered
 from redhanded.experiments.measure.replay import replay
