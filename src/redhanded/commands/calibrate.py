@@ -1,6 +1,7 @@
 """`redhanded calibrate`."""
 
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -8,6 +9,7 @@ import numpy as np
 import torch
 import typer
 from rich import box
+from rich.console import Console
 from rich.table import Table
 
 import redhanded
@@ -25,21 +27,25 @@ from redhanded.commands.options import (
     stdout,
     world_named,
 )
-from redhanded.detectors import SimilarityDetector, load_bundle, save_bundle
-from redhanded.detectors.calibrate import StatisticCalibration
-from redhanded.detectors.calibrate import calibrate as tuned_on
-from redhanded.detectors.pairs import FPR, Calibration, allowed_flags
+from redhanded.detectors import LikelihoodDetector, SimilarityDetector, load_bundle, save_bundle
+from redhanded.detectors.bundle import bundle_digest, copy_bundle, short
+from redhanded.detectors.distinct import deduplicate
+from redhanded.detectors.pairs import FPR, allowed_flags
 from redhanded.detectors.similarity import Count
 from redhanded.errors import RedhandedError
-from redhanded.experiments.cells.datasets import as_floats
-from redhanded.experiments.cells.judges import Judge
-from redhanded.experiments.cells.tune import CHUNK, one_pass
+from redhanded.experiments.cells import Calibrate, Tune
+from redhanded.experiments.cells.calibrate import in_order, stream_name
+from redhanded.experiments.cells.encoder import TrainEncoder
+from redhanded.experiments.cells.judges import Judge, Outliers, Similarity
+from redhanded.experiments.cells.tuned import BUNDLE, Tuned, tune
+from redhanded.experiments.runner.context import Context
 from redhanded.experiments.runner.run import run_cells
+from redhanded.experiments.runner.store import Record
 from redhanded.experiments.worlds.detectors import DETECTORS
 from redhanded.experiments.worlds.world import World
 from redhanded.lab.data import load
 from redhanded.lab.data.folder import read_images
-from redhanded.types import ImageArray
+from redhanded.types import UInt8
 
 COUNTS: dict[str, Count] = {"queries": "queries", "pairs": "pairs"}
 
@@ -56,6 +62,15 @@ def calibrate(
     data: Annotated[
         str | None, typer.Option(help="Image set to tune on, as NAME or NAME/SPLIT (`redhanded data list`).")
     ] = None,
+    compared: Annotated[
+        bool,
+        typer.Option(
+            "--compared", help="Take a similarity detector as `redhanded compare` tunes it, not the tables'."
+        ),
+    ] = False,
+    as_given: Annotated[
+        bool, typer.Option("--as-given", help="Keep near-duplicates in the stream of a detector tuned anew.")
+    ] = False,
     fpr: Annotated[float, typer.Option(help="Bans per benign query to allow.")] = FPR,
     count: Annotated[
         str,
@@ -75,11 +90,18 @@ def calibrate(
     device: DeviceName = "cpu",
     as_json: Json = False,
 ) -> None:
-    """Tune a detector's threshold to a false-positive rate, and write it as a bundle.
+    """Write a detector, its threshold tuned to a false-positive rate, as a bundle for the guard.
 
-    The benign images are sent as one honest user would send them, in random order; the loosest threshold at
-    which that user is not banned more often than allowed is kept. The bundle runs in the guard without
-    PyTorch.
+    Without --images, --data and --bundle it is the world's own: the very bundle that was measured, copied
+    byte for byte, made first if it is not here. `similarity` and `similarity-released` are those of the
+    paper's tables (with --compared those of `redhanded compare`); the others are those of
+    `redhanded compare` and of Tables XIV and XV.
+
+    With any of them a detector is tuned anew, as the comparison tunes: the images are sent as one honest user
+    would send them, in random order and without near-duplicates (--as-given keeps them), and the loosest
+    threshold at which that user is not banned more often than allowed is kept. What a detector takes from
+    benign images besides its threshold (the likelihood's mean, the histogram of hardness), it takes from all
+    of yours; of the world's, from those of the victim's kind.
     """
     chosen_world, show = world_named(world), stderr()
     rule = chosen(COUNTS, count, "count")
@@ -87,15 +109,120 @@ def calibrate(
     if images is not None and data is not None:
         raise RedhandedError("data: give --images or --data, not both")
     context = context_of(Path("runs") / chosen_world.name, artefacts, device, show)
-    out.mkdir(parents=True, exist_ok=True)
-    stream, name = _stream(chosen_world, images, data)
+    if images is None and data is None and bundle is None:
+        cell = _cell(chosen_world, judge, fpr, rule, flags_to_ban, seed, compared=compared)
+        found = _taken_out(cell, context, out, show)
+    else:
+        stream = _stream(chosen_world, images, data, seed, as_given=as_given)
+        show.print(f"{len(stream.images):,} benign images, {stream.left_out:,} near-duplicates left out")
+        tuned = _tuned(stream, judge, bundle, context, fpr, rule, flags_to_ban)
+        provenance = {"stream": stream.name, "seed": seed, "redhanded": redhanded.__version__}
+        save_bundle(out, tuned.detector, tuned.calibration, provenance)
+        found = asdict(tuned.calibration)
+    found = found | {"bundle_digest": bundle_digest(out)}
+    say(stdout(), [_table(detector if bundle is None else bundle.name, found)], found, as_json=as_json)
+    show.print(f"Bundle: {out}", highlight=False, markup=False)
+
+
+def _cell(
+    world: World,
+    judge: Judge,
+    fpr: float,
+    count: Count,
+    flags_to_ban: int | None,
+    seed: int,
+    *,
+    compared: bool,
+) -> Calibrate | Tune:
+    """Return the world's own cell that tunes the detector; without options that of tables or comparison."""
+    quota = judge.flags_to_ban if flags_to_ban is None else flags_to_ban
+    if isinstance(judge, Similarity) and isinstance(judge.encoder, TrainEncoder) and not compared:
+        calibration = world.calibrate(judge.encoder.config.loss)
+        cell: Calibrate | Tune = replace(calibration, fpr=fpr, count=count, flags_to_ban=quota, seed=seed)
+    else:
+        if count != "queries":
+            raise RedhandedError(
+                f"count: the world's own {judge.title} counts queries; tune another with --images or --data"
+            )
+        if quota != judge.flags_to_ban:
+            if not isinstance(judge, Similarity | Outliers):
+                raise RedhandedError(
+                    f"flags-to-ban: the world's own {judge.title} closes an account at its first alarm; "
+                    "tune another with --images or --data"
+                )
+            judge = replace(judge, flags_to_ban=quota)
+        cell = Tune(world.name, judge, world.judging.common, fpr, seed)
+    length = sum(len(part.load()) for part in cell.stream)
+    allowed_flags(length, fpr=fpr, count=count, flags_to_ban=quota)  # before anything is trained
+    return cell
+
+
+def _taken_out(cell: Calibrate | Tune, context: Context, out: Path, show: Console) -> Record:
+    """Copy the cell's bundle, having measured the cell if it is not here; returns its record."""
+    run_cells([cell], context, artefacts=True, started=announce(show))
+    record, made = context.record(cell), context.artefact(cell) / BUNDLE
+    if not made.is_dir():
+        raise RedhandedError(
+            f"bundle: {cell.label} was tuned where its encoder could not be exported; tune it on a CPU, with "
+            "the lab extra and another --artefacts"
+        )
+    copy_bundle(made, out)
+    measured = record.get("bundle_digest")
+    if measured not in (None, bundle_digest(made)):
+        show.print(
+            f"The record's bundle is {short(measured)}; its artefacts were made again and differ",
+            highlight=False,
+        )
+    return record
+
+
+@dataclass(frozen=True)
+class _Stream:
+    """Benign images as bytes, in the order in which they are sent."""
+
+    images: UInt8[np.ndarray, "n h w c"]
+    name: str
+    left_out: int
+    """Near-duplicates."""
+    own: int | None
+    """How many of the first are of the victim's kind; None: all."""
+
+
+def _stream(world: World, images: Path | None, data: str | None, seed: int, *, as_given: bool) -> _Stream:
+    own = None
+    if images is not None:
+        floats = read_images(images).images
+        sets = [(floats.transpose(0, 2, 3, 1) * 255).round().astype(np.uint8)]
+        name = f"own images ({images.name})"
+    elif data is not None:
+        name, _, split = data.partition("/")
+        sets, name = [load(name, split or "train").images], data
+    else:
+        sets, name = [part.load().images for part in world.judging.common], stream_name(world.judging.common)
+        own = world.judging.own_sets
+    ordered = in_order(sets, seed)
+    kept = np.ones(len(ordered), bool) if as_given else deduplicate(ordered)[0]
+    leading = None if own is None else int(kept[: sum(map(len, sets[:own]))].sum())
+    return _Stream(ordered[kept], name, int((~kept).sum()), leading)
+
+
+def _tuned(
+    stream: _Stream,
+    judge: Judge,
+    bundle: Path | None,
+    context: Context,
+    fpr: float,
+    count: Count,
+    flags_to_ban: int | None,
+) -> Tuned:
     untuned: Any = None if bundle is None else load_bundle(bundle)
     quota = flags_to_ban
     if quota is None:
         quota = judge.flags_to_ban if untuned is None else untuned.flags_to_ban
-    allowed_flags(len(stream), fpr=fpr, count=rule, flags_to_ban=quota)  # before anything is trained
+    # before anything is trained
+    allowed_flags(len(stream.images), fpr=fpr, count=count, flags_to_ban=quota)
     if untuned is None:
-        run_cells(judge.needs, context, artefacts=True, started=announce(show))
+        run_cells(judge.needs, context, artefacts=True, started=announce(stderr()))
         # a bundle is for ONNX Runtime on a CPU, wherever its networks were trained
         untuned = judge.make(replace(context, device=torch.device("cpu")))
     elif untuned.needs_outputs:
@@ -104,34 +231,15 @@ def calibrate(
         )
     untuned = replace(untuned, flags_to_ban=quota)
     if isinstance(untuned, SimilarityDetector):
-        untuned = replace(untuned, count=rule)
-    stream = stream[np.random.default_rng([seed, len(stream)]).permutation(len(stream))]
+        untuned = replace(untuned, count=count)
+    # the likelihood's mean is of the victim's kind; what else is fitted is fitted to all
+    own = stream.own if isinstance(untuned, LikelihoodDetector) else None
     with context.reporter("embedding") as progress:
-        chunks = (stream[at : at + CHUNK] for at in range(0, len(stream), CHUNK))
-        features, outputs = one_pass(untuned, judge, chunks, len(stream), context, progress)
-    tuned, calibration = tuned_on(untuned, features, outputs, fpr=fpr)
-    provenance = {"stream": name, "seed": seed, "redhanded": redhanded.__version__}
-    save_bundle(out, tuned, calibration, provenance)
-    say(
-        stdout(),
-        [_table(detector if bundle is None else bundle.name, calibration)],
-        asdict(calibration),
-        as_json=as_json,
-    )
-    show.print(f"Bundle: {out}", highlight=False, markup=False)
+        answers = partial(judge.outputs, context=context)
+        return tune(untuned, stream.images, answers, progress, fpr=fpr, own=own)
 
 
-def _stream(world: World, images: Path | None, data: str | None) -> tuple[ImageArray, str]:
-    if images is not None:
-        return read_images(images).images, f"own images ({images.name})"
-    if data is not None:
-        name, _, split = data.partition("/")
-        return as_floats(load(name, split or "train").images), data
-    parts = [as_floats(part.load().images) for part in world.tuning]
-    return np.concatenate(parts), "+".join(part.name for part in world.tuning)
-
-
-def _table(name: str, found: Calibration | StatisticCalibration) -> Table:
+def _table(name: str, found: Record) -> Table:
     table = Table(
         title=f"Calibrated detector: {name}",
         title_justify="left",
@@ -139,16 +247,18 @@ def _table(name: str, found: Calibration | StatisticCalibration) -> Table:
         caption="FPR: bans per benign query, 95% interval by block bootstrap, on the images that tuned it.",
         caption_justify="left",
     )
-    threshold = "threshold δ" if isinstance(found, Calibration) else "threshold"
-    for column in (threshold, "benign images", "flags", "bans", "flag rate", "FPR", "interval"):
+    near = "delta" in found
+    threshold = "threshold δ" if near else "threshold"
+    for column in (threshold, "benign images", "flags", "bans", "flag rate", "FPR", "interval", "bundle"):
         table.add_column(column, justify="right")
     table.add_row(
-        f"{found.delta if isinstance(found, Calibration) else found.threshold:.6g}",
-        f"{found.length:,}",
-        str(found.flags),
-        str(found.bans),
-        f"{found.flag_rate:.3%}",
-        f"{found.fpr:.4%}",
-        f"{found.fpr_low:.4%} to {found.fpr_high:.4%}",
+        f"{found['delta' if near else 'threshold']:.6g}",
+        f"{found['length']:,}",
+        str(found["flags"]),
+        str(found["bans"]),
+        f"{found['flag_rate']:.3%}",
+        f"{found['fpr']:.4%}",
+        f"{found['fpr_low']:.4%} to {found['fpr_high']:.4%}",
+        short(found["bundle_digest"]),
     )
     return table

@@ -29,6 +29,7 @@ from redhanded.commands.options import (
 from redhanded.errors import RedhandedError
 from redhanded.experiments.runner.run import run_cells
 from redhanded.experiments.tables import OF_THE_PAPER, TABLES
+from redhanded.experiments.tables.bundles import bundles
 from redhanded.experiments.tables.forecast import Forecast, forecast
 from redhanded.experiments.tables.sheet import as_data, for_terminal
 
@@ -85,9 +86,10 @@ def run(
         started=announce(show),
         engine=engine_named(engine, jobs, context.device, show),
     )
-    look = context.store.record
-    data = [as_data(table, look) for table in made]
-    say(stdout(), [for_terminal(table, chosen_world.name, look) for table in made], data, as_json=as_json)
+    look, behind = context.store.record, bundles(context.store)
+    data = [as_data(table, look, behind) for table in made]
+    shown = [for_terminal(table, chosen_world.name, look, behind) for table in made]
+    say(stdout(), shown, data, as_json=as_json)
     show.print(
         f"{len(outcome.measured)} measured now, {len(outcome.finished)} finished before, "
         f"{len(outcome.left)} left" + ("; run the same command to go on" if outcome.left else ""),

@@ -2,7 +2,8 @@
 
 import hashlib
 import json
-from dataclasses import asdict, fields
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -67,6 +68,8 @@ def save_bundle(
             settings[name] = value
     directory.mkdir(parents=True, exist_ok=True)
     files = {ARRAYS: save(arrays)} | ({ENCODER: graph} if graph else {})
+    for name in (MANIFEST, ARRAYS, ENCODER):  # of an earlier bundle, which may have had an encoder
+        (directory / name).unlink(missing_ok=True)
     for name, content in files.items():
         (directory / name).write_bytes(content)
     manifest: dict[str, Any] = {
@@ -84,11 +87,56 @@ def save_bundle(
     partial.replace(directory / MANIFEST)
 
 
+def copy_bundle(source: Path, target: Path) -> None:
+    """Copy a bundle byte for byte, in place of what was there, its manifest last.
+
+    Raises `RedhandedError` if the source is no whole bundle.
+    """
+    read_manifest(source)
+    if target.resolve() == source.resolve():
+        return
+    target.mkdir(parents=True, exist_ok=True)
+    for name in (MANIFEST, ARRAYS, ENCODER):
+        (target / name).unlink(missing_ok=True)
+    for name in (ARRAYS, ENCODER, MANIFEST):
+        if (source / name).is_file():
+            (target / name).write_bytes((source / name).read_bytes())
+
+
 def _manifest_digest(manifest: dict[str, Any]) -> str:
     """Return the SHA-256 of everything in the manifest but this digest: a flipped digit moves a threshold."""
     sha256 = {name: digest for name, digest in manifest["sha256"].items() if name != MANIFEST}
     content = json.dumps({**manifest, "sha256": sha256}, sort_keys=True)
     return hashlib.sha256(content.encode()).hexdigest()
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """What stands in a bundle."""
+
+    detector: Any
+    """One of `KINDS`."""
+    manifest: dict[str, Any]
+    digest: str
+    """Names the bundle: see `bundle_digest`."""
+
+
+def bundle_digest(directory: Path) -> str:
+    """Return the SHA-256 of the bundle's files: arrays, encoder, manifest, each after its length.
+
+    Equal digests are one detector, tuned on one stream. A copy keeps it.
+    """
+    whole = hashlib.sha256()
+    for name in (ARRAYS, ENCODER, MANIFEST):
+        file = directory / name
+        content = file.read_bytes() if file.is_file() else b""
+        whole.update(len(content).to_bytes(8, "big") + content)
+    return whole.hexdigest()
+
+
+def short(digest: str) -> str:
+    """Return as much of a digest as tells the bundles of a table apart."""
+    return digest[:12]
 
 
 def read_manifest(directory: Path) -> dict[str, Any]:
@@ -132,6 +180,11 @@ def load_bundle(directory: Path | str) -> Any:
 
     Raises `RedhandedError` if anything does not fit.
     """
+    return read_bundle(directory).detector
+
+
+def read_bundle(directory: Path | str) -> Bundle:
+    """Read a bundle as `load_bundle` does, and return what it says of itself as well."""
     directory = Path(directory)
     manifest = read_manifest(directory)
     kind = KINDS.get(manifest["detector"])
@@ -140,19 +193,26 @@ def load_bundle(directory: Path | str) -> Any:
             f"bundle: {directory} holds a {manifest['detector']!r} detector, which this version does not "
             "know; update redhanded or make it again"
         )
-    try:
-        arrays = load_file(directory / ARRAYS)
-    except SafetensorError as error:
-        raise RedhandedError(f"bundle: {directory / ARRAYS} is damaged ({error}); copy it again") from error
-    found: dict[str, Any] = dict(arrays)
-    for name, value in manifest["settings"].items():  # JSON has no tuples
-        found[name] = tuple(value) if isinstance(value, list) else value
+    found = detector_fields(directory, manifest)
     if ENCODER in manifest["sha256"]:
         found["encoder"] = OnnxEncoder((directory / ENCODER).read_bytes())
     try:
-        return kind(**found)
+        return Bundle(kind(**found), manifest, bundle_digest(directory))
     except TypeError as error:
         raise RedhandedError(
             f"bundle: {directory / MANIFEST} does not describe a {manifest['detector']} detector ({error}); "
             "make it again"
         ) from error
+
+
+def detector_fields(directory: Path, manifest: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the fields of the detector of a bundle, by name, without its encoder."""
+    try:
+        arrays: dict[str, Any] = load_file(directory / ARRAYS)
+    except SafetensorError as error:
+        raise RedhandedError(f"bundle: {directory / ARRAYS} is damaged ({error}); copy it again") from error
+    # JSON has no tuples
+    return arrays | {
+        name: tuple(value) if isinstance(value, list) else value
+        for name, value in manifest["settings"].items()
+    }

@@ -12,7 +12,7 @@ from redhanded.detectors.intervals import Replay, rates
 from redhanded.detectors.pairs import FPR, Calibration, allowed_flags, calibrate_similarity
 from redhanded.detectors.similarity import SimilarityDetector
 from redhanded.errors import RedhandedError
-from redhanded.types import FeatureArray, Float64, OutputArray
+from redhanded.types import FeatureArray, Float32, Float64, OutputArray
 
 CHUNK = 512
 """Queries folded at once."""
@@ -58,7 +58,7 @@ def calibrate(
     outputs: OutputArray | None = None,
     *,
     fpr: float = FPR,
-    own: FeatureArray | None = None,
+    own: Float32[np.ndarray, "own d"] | None = None,
 ) -> tuple[D, Calibration | StatisticCalibration]:
     """Return the detector with the loosest threshold that bans a benign stream at most `fpr` times a query.
 

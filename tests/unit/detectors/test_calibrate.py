@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from redhanded.detectors.base import Verdict
 from redhanded.detectors.calibrate import StatisticCalibration, Sweep, calibrate
 from redhanded.detectors.hoda import HodaDetector
+from redhanded.detectors.likelihood import LikelihoodDetector
 from redhanded.detectors.outliers import OutlierDetector
 from redhanded.detectors.pairs import calibrate_pairs, calibrate_similarity
 from redhanded.detectors.similarity import SimilarityDetector
@@ -158,3 +159,14 @@ def test_a_detector_that_judges_by_answers_must_be_given_them() -> None:
 
     with pytest.raises(RedhandedError, match=r"^outputs: Asks judges by the victim's answers"):
         calibrate(Asks(-np.inf), np.zeros((100, 1), np.float32), fpr=0.01)
+
+
+def test_what_is_fitted_is_fitted_to_the_own_images() -> None:
+    features = np.random.default_rng(1).normal(size=(400, 1)).astype(np.float32)
+    features[100:] += 5
+    untuned = LikelihoodDetector(Pixel(), 0.0, -np.inf)
+    tuned, _ = calibrate(untuned, features, fpr=0.01, own=features[:100])
+    assert tuned.alpha == pytest.approx(float(features[:100].mean()), abs=1e-5)
+    for own in (None, features, features[:0]):  # without images of the victim's kind it stays as it was
+        expected = 0.0 if own is not None and not len(own) else float(features.mean())
+        assert calibrate(untuned, features, fpr=0.01, own=own)[0].alpha == pytest.approx(expected, abs=1e-5)

@@ -1,31 +1,22 @@
 """The similarity detector's threshold, tuned on a benign stream."""
 
-import json
-from dataclasses import dataclass
-from typing import ClassVar
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any, ClassVar
 
 import numpy as np
-from safetensors.numpy import load_file as load_arrays
-from safetensors.numpy import save_file as save_arrays
 
-from redhanded.detectors import SimilarityDetector
-from redhanded.detectors.base import Encoder
-from redhanded.detectors.bundle import load_bundle, save_bundle
-from redhanded.detectors.index import principal_axes
-from redhanded.detectors.pairs import calibrate_similarity
+from redhanded.detectors import Detector, SimilarityDetector
 from redhanded.detectors.similarity import Count
-from redhanded.experiments.cells.base import (
-    Keyed,
-)
-from redhanded.experiments.cells.datasets import Data, as_floats
+from redhanded.experiments.cells.base import Keyed
+from redhanded.experiments.cells.datasets import Data
 from redhanded.experiments.cells.encoder import TrainEncoder
+from redhanded.experiments.cells.judges import Similarity
+from redhanded.experiments.cells.tuned import load_tuned, tune
 from redhanded.experiments.runner.context import Cell, Context
 from redhanded.experiments.runner.store import Record
-from redhanded.lab.encoders import (
-    TorchEncoder,
-)
-from redhanded.lab.training import Progress
-from redhanded.types import FeatureArray, ImageArray
+from redhanded.types import ImageArray, UInt8
 
 
 @dataclass(frozen=True)
@@ -84,44 +75,22 @@ class Calibrate(Keyed):
             "encoder_key": self.encoder.key,
         }
 
+    def untuned(self, context: Context) -> SimilarityDetector:
+        """Return the detector; its δ stands for nothing yet."""
+        return replace(Similarity(self.encoder, self.flags_to_ban).make(context), count=self.count)
+
     def run(self, context: Context) -> Record:
         """Embed the stream once, find δ, and write the bundle."""
-        encoder = self.encoder.load(context)
+        untuned = self.untuned(context)
         with context.reporter(f"{self.label}: embedding") as progress:
-            features = embed_stream(encoder, self.stream, self.seed, progress)
-        calibration, _ = calibrate_similarity(
-            features, fpr=self.fpr, count=self.count, flags_to_ban=self.flags_to_ban
-        )
-        axes = principal_axes(features)
-        detector = SimilarityDetector(encoder, calibration.delta, self.count, self.flags_to_ban, axes=axes)
-        scratch = context.store.scratch(self)
-        save_arrays({"axes": axes}, scratch / "detector.safetensors")
-        if isinstance(encoder, TorchEncoder):  # no exporter here: `load` puts the parts together again
-            (scratch / "detector.json").write_text(json.dumps({"delta": calibration.delta}), encoding="utf-8")
-        else:
-            provenance = {k: v for k, v in self.described().items() if k != "kind"}
-            save_bundle(scratch / "bundle", detector, calibration, provenance)
-        found = {**vars(calibration)}
-        del found["count"], found["target"], found["flags_to_ban"]
-        return found | {"encoder_digest": encoder.digest}
+            images = benign_stream(self.stream, self.seed)
+            tuned = tune(untuned, images, partial(self.outputs, context=context), progress, fpr=self.fpr)
+        found = tuned.keep(context.store.scratch(self), self.described())
+        return found | {"encoder_digest": untuned.encoder.digest}
 
-    def load(self, context: Context) -> SimilarityDetector:
+    def load(self, context: Context) -> Detector[Any]:
         """Return the calibrated detector."""
-        folder = context.artefact(self)
-        if (folder / "bundle").is_dir():
-            try:
-                found: SimilarityDetector = load_bundle(folder / "bundle")
-            except ModuleNotFoundError:  # a machine without ONNX Runtime goes through PyTorch
-                pass
-            else:
-                return found
-        return SimilarityDetector(
-            self.encoder.load(context),
-            float(context.record(self)["delta"]),
-            self.count,
-            self.flags_to_ban,
-            axes=load_arrays(folder / "detector.safetensors")["axes"],
-        )
+        return load_tuned(context.artefact(self), partial(self.untuned, context))
 
     @property
     def answering(self) -> tuple[Cell, ...]:
@@ -132,27 +101,21 @@ class Calibrate(Keyed):
         """Return nothing: it does not judge by the victim's answers."""
 
 
-def benign_stream(stream: tuple[Data, ...], seed: int) -> np.ndarray:
-    """Return the images of all sets as bytes [n, h, w, c]: one set after the other, each in a seeded order.
+def benign_stream(stream: tuple[Data, ...], seed: int) -> UInt8[np.ndarray, "n h w c"]:
+    """Return the images of all sets of a stream as bytes, `in_order`."""
+    return in_order([part.load().images for part in stream], seed)
+
+
+def in_order(sets: Sequence[UInt8[np.ndarray, "_ h w c"]], seed: int) -> UInt8[np.ndarray, "n h w c"]:
+    """Return all images as they are sent: one set after the other, each in a seeded order.
 
     So the reference sends them (CIFAR-10 train, test, then CINIC-10, each shuffled): it decides which images
     share an account.
     """
-    parts = []
-    for part in stream:
-        images = part.load().images
-        parts.append(images[np.random.default_rng([seed, len(images)]).permutation(len(images))])
-    return np.concatenate(parts)
-
-
-def embed_stream(encoder: Encoder, stream: tuple[Data, ...], seed: int, progress: Progress) -> FeatureArray:
-    """Embed a benign stream in chunks: features [n, d]."""
-    images = benign_stream(stream, seed)
-    parts = []
-    for at in range(0, len(images), 1024):
-        parts.append(encoder(as_floats(images[at : at + 1024])))
-        progress(min(at + 1024, len(images)), len(images))
-    return np.concatenate(parts)
+    shuffled = [
+        images[np.random.default_rng([seed, len(images)]).permutation(len(images))] for images in sets
+    ]
+    return np.concatenate(shuffled)
 
 
 def stream_name(stream: tuple[Data, ...]) -> str:

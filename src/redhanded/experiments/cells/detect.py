@@ -22,6 +22,7 @@ from redhanded.experiments.cells.calibrate import Calibrate, benign_stream, stre
 from redhanded.experiments.cells.datasets import Data, as_floats
 from redhanded.experiments.cells.extract import Extract
 from redhanded.experiments.cells.tune import Tune
+from redhanded.experiments.cells.tuned import digest_of
 from redhanded.experiments.measure.ancestry import ancestry_ceiling
 from redhanded.experiments.measure.characterise import feature_diversity
 from redhanded.experiments.measure.remembered import Remembered
@@ -170,6 +171,7 @@ def _judged(
             "accounts_used": found.accounts_used,
             "judging_seconds": round(seconds, 3),
         }
+        | digest_of(context.artefact(cell.calibration))
         | diversity
     )
 

@@ -1,30 +1,21 @@
 """Any detector tuned on one benign stream, from which near-duplicates were taken out."""
 
-import json
-import time
-from collections.abc import Iterable
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass
+from functools import partial
 from typing import Any, ClassVar
 
 import numpy as np
-from safetensors.numpy import load_file as load_arrays
-from safetensors.numpy import save_file as save_arrays
 
-from redhanded.detectors import Detector, load_bundle, save_bundle
-from redhanded.detectors.calibrate import calibrate
+from redhanded.detectors import Detector
 from redhanded.detectors.distinct import RADIUS, deduplicate
-from redhanded.detectors.encoder import OnnxEncoder
 from redhanded.experiments.cells.base import Keyed
 from redhanded.experiments.cells.calibrate import benign_stream, stream_name
-from redhanded.experiments.cells.datasets import Data, as_floats
+from redhanded.experiments.cells.datasets import Data
 from redhanded.experiments.cells.judges import Judge
+from redhanded.experiments.cells.tuned import load_tuned, tune
 from redhanded.experiments.runner.context import Cell, Context
 from redhanded.experiments.runner.store import Record
-from redhanded.lab.training import Progress
-from redhanded.types import FeatureArray, ImageArray, OutputArray, UInt8
-
-CHUNK = 1024
-"""Images embedded at once."""
+from redhanded.types import ImageArray, OutputArray, UInt8
 
 
 @dataclass(frozen=True)
@@ -140,77 +131,18 @@ class Tune(Keyed):
 
     def run(self, context: Context) -> Record:
         """Pass once over the stream, tune, and write the bundle."""
-        images = self.distinct.load(context)
+        images, sets = self.distinct.load(context), self.judge.own_sets
+        own = None if sets is None else self.distinct.leading(sets, context)
         untuned = self.judge.make(context)
-        began = time.perf_counter()
         with context.reporter(f"{self.label}: embedding") as progress:
-            chunks = (as_floats(images[at : at + CHUNK]) for at in range(0, len(images), CHUNK))
-            features, outputs = one_pass(untuned, self.judge, chunks, len(images), context, progress)
-        embedded = time.perf_counter()
-        sets = self.judge.own_sets
-        own = features if sets is None else features[: self.distinct.leading(sets, context)]
-        tuned, calibration = calibrate(untuned, features, outputs, fpr=self.fpr, own=own)
-        seconds = time.perf_counter() - embedded
-        self._save(tuned, calibration, context)
-        found = asdict(calibration)
-        del found["target"], found["flags_to_ban"]
-        return found | {
-            "embedding_seconds": round(embedded - began, 2),
-            "tuning_seconds": round(seconds, 2),
-            "settings": {
-                f.name: value
-                for f in fields(tuned)  # type: ignore[arg-type]
-                if isinstance(value := getattr(tuned, f.name), bool | int | float | str)
-            },
-        }
-
-    def _save(self, tuned: Any, calibration: Any, context: Context) -> None:
-        """Write the parts that `load` puts together, and the bundle unless its encoder cannot be exported."""
-        scratch = context.store.scratch(self)
-        if isinstance(getattr(tuned, "encoder", None), OnnxEncoder) or not hasattr(tuned, "encoder"):
-            save_bundle(scratch / "bundle", tuned, calibration, self.described())
-        own = {f.name: getattr(tuned, f.name) for f in fields(tuned) if f.name != "encoder"}
-        arrays = {name: value for name, value in own.items() if isinstance(value, np.ndarray)}
-        save_arrays(arrays, scratch / "detector.safetensors")
-        settings = {name: value for name, value in own.items() if name not in arrays}
-        (scratch / "detector.json").write_text(json.dumps(settings), encoding="utf-8")
+            answers = partial(self.outputs, context=context)
+            tuned = tune(untuned, images, answers, progress, fpr=self.fpr, own=own)
+        return tuned.keep(context.store.scratch(self), self.described())
 
     def load(self, context: Context) -> Detector[Any]:
         """Return the tuned detector."""
-        folder = context.artefact(self)
-        if (folder / "bundle").is_dir():
-            try:
-                found: Detector[Any] = load_bundle(folder / "bundle")
-            except ModuleNotFoundError:  # a machine without ONNX Runtime goes through PyTorch
-                pass
-            else:
-                return found
-        written = json.loads((folder / "detector.json").read_text(encoding="utf-8"))
-        settings = {k: tuple(v) if isinstance(v, list) else v for k, v in written.items()}
-        parts: Any = replace(self.judge.make(context), **settings)  # type: ignore[type-var]
-        tuned: Detector[Any] = replace(parts, **load_arrays(folder / "detector.safetensors"))
-        return tuned
+        return load_tuned(context.artefact(self), partial(self.judge.make, context))
 
     def outputs(self, images: ImageArray, context: Context) -> OutputArray | None:
         """Return the victim's answers, if the detector judges by them."""
         return self.judge.outputs(images, context)
-
-
-def one_pass(
-    detector: Detector[Any],
-    judge: Judge,
-    chunks: Iterable[ImageArray],
-    length: int,
-    context: Context,
-    progress: Progress,
-) -> tuple[FeatureArray, OutputArray | None]:
-    """Pass over a stream once; return features, and the victim's answers for a detector that wants them."""
-    parts, answers = [], []
-    done = 0
-    for chunk in chunks:
-        parts.append(detector.features(chunk))
-        answered = judge.outputs(chunk, context) if detector.needs_outputs else None
-        answers += [] if answered is None else [answered]
-        done += len(chunk)
-        progress(done, length)
-    return np.concatenate(parts), np.concatenate(answers) if answers else None

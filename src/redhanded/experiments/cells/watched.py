@@ -14,6 +14,7 @@ from redhanded.experiments.cells.calibrate import Calibrate
 from redhanded.experiments.cells.detect import VERDICTS, Honest
 from redhanded.experiments.cells.extract import Extract
 from redhanded.experiments.cells.tune import Tune
+from redhanded.experiments.cells.tuned import digest_of
 from redhanded.experiments.measure.steal import Tally
 from redhanded.experiments.measure.watching import Bench, Kept, Remembering
 from redhanded.experiments.runner.context import Cell, Context
@@ -115,7 +116,8 @@ class Watched(Keyed):
         )
         save_model(clone, context, self)
         for judge, honest, bench in zip(self.judges, self.honest, benches.values(), strict=True):
-            found |= self._named(judge, bench.found() | _beside(bench, honest, context))
+            by = digest_of(context.artefact(judge))
+            found |= self._named(judge, by | bench.found() | _beside(bench, honest, context))
         return found
 
     def _adaptation(

@@ -7,29 +7,38 @@ from rich import box
 from rich.table import Table as RichTable
 
 from redhanded.experiments.tables.base import Entry, Look, Table
+from redhanded.experiments.tables.bundles import Behind, named
 
 SPREAD = (
     "Mean over seeds, smallest and largest in brackets; paper: as published, at its own size; floor: bans of "
-    "an honest stream of the same length; -: not measured yet; n/a: no data."
+    "an honest stream of the same length; bundle: digest of the detector that judged; -: not measured yet; "
+    "n/a: no data."
 )
-WORDS = {"", "note"}
+WORDS = {"", "bundle", "note"}
 """Columns of text."""
 
 
-def grid(table: Table, look: Look) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
+def grid(table: Table, look: Look, behind: Behind) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
     """Return heads and lines as text: a line a row of the paper's table, figures beside the published ones.
 
     Columns that would stay empty are left out.
     """
     columns = list(dict.fromkeys(entry.column for entry in table.entries))
     places = {(entry.row, entry.column): entry for entry in table.entries}
-    heads = ["", *(head for column in columns for head in (column, "floor", "paper")), "seeds", "note"]
+    heads = [
+        "",
+        *(head for column in columns for head in (column, "floor", "paper")),
+        "seeds",
+        "bundle",
+        "note",
+    ]
     lines = []
     for row in dict.fromkeys(entry.row for entry in table.entries):
         entries = [places.get((row, column)) for column in columns]
         figures = [text for entry in entries for text in _figures(entry, look)]
         present = [entry for entry in entries if entry is not None]
-        lines.append((row, *figures, _seeds(present, look), _note(present)))
+        judged = named((cell for entry in present for cell in entry.cells), behind)
+        lines.append((row, *figures, _seeds(present, look), judged, _note(present)))
     used = [place for place in range(len(heads)) if any(line[place] for line in lines)]
     return tuple(heads[place] for place in used), [tuple(line[place] for place in used) for line in lines]
 
@@ -56,7 +65,7 @@ def _note(entries: list[Entry]) -> str:
     return "; ".join(dict.fromkeys(entry.note for entry in entries if entry.note))
 
 
-def for_terminal(table: Table, world: str, look: Look) -> RichTable:
+def for_terminal(table: Table, world: str, look: Look, behind: Behind) -> RichTable:
     """Return the table for a terminal."""
     caption = SPREAD + ("" if world == "paper" else " Not a reproduction.")
     shown = RichTable(
@@ -67,7 +76,7 @@ def for_terminal(table: Table, world: str, look: Look) -> RichTable:
         box=box.SIMPLE_HEAD,
         padding=(0, 1, 0, 0),
     )
-    heads, lines = grid(table, look)
+    heads, lines = grid(table, look, behind)
     for head in heads:
         justify: Literal["left", "right"] = "left" if head in WORDS else "right"
         shown.add_column(head.replace(", ", "\n"), justify=justify, vertical="bottom", no_wrap=head == "")
@@ -82,14 +91,14 @@ def for_terminal(table: Table, world: str, look: Look) -> RichTable:
     return shown
 
 
-def as_markdown(table: Table, look: Look) -> str:
+def as_markdown(table: Table, look: Look, behind: Behind) -> str:
     """Return the table in GitHub's Markdown, without its heading."""
-    heads, lines = grid(table, look)
+    heads, lines = grid(table, look, behind)
     rules = ("---" if head in WORDS else "---:" for head in heads)
     return "\n".join(f"| {' | '.join(line)} |" for line in (heads, tuple(rules), *lines))
 
 
-def as_data(table: Table, look: Look) -> dict[str, Any]:
+def as_data(table: Table, look: Look, behind: Behind) -> dict[str, Any]:
     """Return the table for machines."""
     return {
         "table": table.name,
@@ -101,6 +110,7 @@ def as_data(table: Table, look: Look) -> dict[str, Any]:
                 "available": entry.available,
                 "values": entry.values(look),
                 "benign_floors": entry.floors(look),
+                "bundles": list(dict.fromkeys(filter(None, map(behind, entry.cells)))),
                 "published": entry.published,
                 "note": entry.note,
             }

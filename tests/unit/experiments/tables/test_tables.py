@@ -90,6 +90,10 @@ def test_tables_share_their_cells():
     assert TABLES["viii"](world).find("CIFAR10", "# Accounts, JB-top3").cells[0] in TABLES["vii"](world).cells
 
 
+def nothing(_cell: object) -> None:
+    return None
+
+
 @pytest.fixture
 def table() -> Table:
     return TABLES["viii"](WORLDS["small"]())
@@ -98,7 +102,7 @@ def table() -> Table:
 def test_markdown_shows_every_entry_and_why_some_are_empty(table):
     first = table.entries[0]
     look = records_of(first, bans=12, benign_floor=0.25, accuracy=0.5)
-    lines = as_markdown(table, look).splitlines()
+    lines = as_markdown(table, look, nothing).splitlines()
     one = "# Accounts, {0} | floor | paper | Ex. Acc., {0} | paper"
     assert lines[0] == f"|  | {one.format('JB-top3')} | {one.format('JBA-PGD')} | note |".replace(
         "JBA-PGD | floor | paper", "JBA-PGD | paper"
@@ -110,7 +114,7 @@ def test_markdown_shows_every_entry_and_why_some_are_empty(table):
 
 
 def test_machines_get_the_figures(table):
-    data = as_data(table, records_of(table.entries[0], bans=12, benign_floor=0.25, accuracy=0.5))
+    data = as_data(table, records_of(table.entries[0], bans=12, benign_floor=0.25, accuracy=0.5), nothing)
     assert data["table"] == "viii"
     assert data["entries"][0]["values"] == [12]
     assert data["entries"][0]["published"] == 59
@@ -119,11 +123,11 @@ def test_machines_get_the_figures(table):
 
 def test_terminals_get_no_empty_columns():
     table = TABLES["ii"](tiny())
-    shown = for_terminal(table, "tiny", lambda cell: None)
+    shown = for_terminal(table, "tiny", nothing, nothing)
     assert [column.header for column in shown.columns] == ["", "Ex. Acc.", "paper", "seeds"]
     assert shown.row_count == 5
     assert "Not a reproduction" in str(shown.caption)
-    assert "Not a reproduction" not in str(for_terminal(table, "paper", lambda cell: None).caption)
+    assert "Not a reproduction" not in str(for_terminal(table, "paper", nothing, nothing).caption)
 
 
 def archives(value) -> set[str]:
