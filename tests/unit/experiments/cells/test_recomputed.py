@@ -7,6 +7,7 @@ crafted, what was sent and who crafted it are known without the code that is jud
 import math
 from collections import Counter
 from dataclasses import dataclass, replace
+from typing import ClassVar
 
 import numpy as np
 import pytest
@@ -31,7 +32,7 @@ from redhanded.lab.data.seeds import draw_seeds
 from redhanded.lab.encoders import contrast, pretrain
 from redhanded.lab.models import CIFAR10_STD, build
 from redhanded.lab.training import train_classifier
-from redhanded.lab.types import Round
+from redhanded.lab.types import Adapted, Round
 from tiny import ONCE, tiny
 
 LEARNING = replace(ONCE, epochs=12, lr=1e-2)
@@ -43,6 +44,8 @@ WORLD = replace(
     scale=replace(tiny().scale, round_training=LEARNING, final_training=LEARNING),
 )
 BENIGN = (Composed("digits", "honest", 70), Composed("grey-digits", "honest", 50))
+REPEATING = (*BENIGN, BENIGN[1])
+"""With near-duplicates, for what is tuned without them."""
 HELD_OUT = (Composed("digits", "test", 60, seed=1),)
 OTHERS = (Composed("photos", "test", 55),)
 TEST = WORLD.test.load()
@@ -54,18 +57,47 @@ VICTIM = WORLD.train_victim()
 THEFT = replace(
     WORLD.extract("jba-pgd", 30, budget=130), adaptation=Blinded(Transform("gaussian", "corrected", 0.1))
 )
+
+
+@dataclass(frozen=True)
+class Lazy:
+    """Sends no crafted query once fifty were sent, so that its budget is not spent."""
+
+    title: ClassVar[str] = "lazy"
+    needs: ClassVar[tuple[()]] = ()
+
+    def make(self, context: Context, generator: torch.Generator):
+        sent = 30
+
+        def adapt(images: torch.Tensor, kind: str) -> Adapted:
+            nonlocal sent
+            keep = torch.arange(len(images)) < (50 - sent if kind == "augmented" else len(images))
+            sent += int(keep.sum()) if kind == "augmented" else 0
+            return Adapted(keep, images[keep])
+
+        return adapt
+
+
+IDLE = replace(WORLD.extract("jb-top3", 30, budget=130), adaptation=Lazy())
 SAMPLING = WORLD.random_sampling(25)
 BY_QUERIES, BY_PAIRS = (
-    Calibrate("tiny", WORLD.train_encoder(), BENIGN, fpr=0.02, count=count, flags_to_ban=FLAGS_TO_BAN)
-    for count in ("queries", "pairs")
+    Calibrate("tiny", WORLD.train_encoder(), BENIGN, 0.02, count, FLAGS_TO_BAN, seed)
+    for seed, count in enumerate(("queries", "pairs"))
 )
 VQVAE = TrainVqVae("tiny", WORLD.victim_data, WORLD.test, WORLD.judging.vqvae, 40, 8)
-LIKELIHOOD = Tune("tiny", Likelihood(VQVAE), BENIGN, fpr=0.01)
-BLACKLIGHT = Tune("tiny", Blacklight(), BENIGN, fpr=0.01)
+LIKELIHOOD = Tune("tiny", Likelihood(VQVAE), REPEATING, fpr=0.01)
+BLACKLIGHT = Tune("tiny", Blacklight(), REPEATING, fpr=0.01, seed=1)
+
+
+def honest_user(judge) -> Honest:
+    """The held-out stream, in an order of the judge's own seed."""
+    return Honest(judge, HELD_OUT, judge.seed)
+
+
 SIMILARITIES = (BY_QUERIES, BY_PAIRS)
 TUNED = (LIKELIHOOD, BLACKLIGHT)
 DETECTIONS = [
-    Detect(judge, theft, Honest(judge, HELD_OUT))
+    Detect(judge, theft, honest_user(judge))
     for judge in (*SIMILARITIES, *TUNED)
     for theft in (THEFT, SAMPLING)
 ]
@@ -129,8 +161,10 @@ def measured(tmp_path_factory) -> Measured:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Jba, "run", kept)
         patch.setattr(base, "has_exporter", lambda: False)  # an export takes seconds
-        cells = [*DETECTIONS, Honest(LIKELIHOOD, OTHERS, beside=Honest(LIKELIHOOD, HELD_OUT))]
-        run_cells(cells, context)
+        cells = [*DETECTIONS, Honest(LIKELIHOOD, OTHERS, beside=honest_user(LIKELIHOOD))]
+        run_cells([THEFT], context)
+        patch.setattr(Jba, "run", run)
+        run_cells([IDLE, *cells], context)
         yield Measured(context, rounds)
 
 
@@ -160,6 +194,11 @@ def exactly(found, expected, tolerance=1e-5) -> None:
 # training
 
 
+def seeded_by(cell) -> torch.Generator:
+    """The cell's key is its only source of randomness."""
+    return torch.Generator().manual_seed(int(cell.key, 16) >> 4 * (64 - 15))
+
+
 def trained_alike(measured, cell, model: torch.nn.Module) -> bool:
     weights = load_file(measured.context.artefact(cell) / MODEL)
     ours = model.state_dict()
@@ -169,7 +208,7 @@ def trained_alike(measured, cell, model: torch.nn.Module) -> bool:
 def test_the_victim_is_trained_on_its_own_images_and_tested_on_others(measured):
     """The same training by hand gives the same weights; each test image is asked about alone."""
     images, labels = digits_of(WORLD.victim_data)
-    generator = measured.context.generator(VICTIM)
+    generator = seeded_by(VICTIM)
     model = build(WORLD.victim, 10, generator)
     train_classifier(model, images, torch.eye(10)[labels], LEARNING, generator)
     assert trained_alike(measured, VICTIM, model)
@@ -183,10 +222,10 @@ def test_the_encoder_is_trained_on_the_victims_images_alone(measured):
     """Both stages by hand give the same weights; the probe's covariance is taken apart by an SVD."""
     cell, config = WORLD.train_encoder(), WORLD.encoder
     images, labels = digits_of(WORLD.victim_data)
-    generator = measured.context.generator(cell.pretraining)
+    generator = seeded_by(cell.pretraining)
     encoder = pretrain(images, labels, config.architecture, config.pretraining, generator)
     assert trained_alike(measured, cell.pretraining, encoder)
-    contrast(encoder, images, config, measured.context.generator(cell))
+    contrast(encoder, images, config, seeded_by(cell))
     assert trained_alike(measured, cell, encoder)
     record, features = measured.record(cell), measured.embedded(pixels(TEST.images)).astype(np.float64)
     assert record["images"] == measured.record(cell.pretraining)["images"] == 240
@@ -250,7 +289,7 @@ def test_the_log_is_what_the_attack_sent(measured):
     assert torch.equal(torch.from_numpy(measured.log(THEFT, "outputs")), torch.eye(10)[answers])
 
 
-@pytest.mark.parametrize("theft", [THEFT, SAMPLING], ids=lambda theft: theft.name)
+@pytest.mark.parametrize("theft", [THEFT, SAMPLING, IDLE], ids=lambda theft: theft.name)
 def test_a_clone_is_as_good_as_its_answers(measured, theft):
     """The saved clone, the victim and the labels, image by image."""
     record = measured.record(theft)
@@ -262,6 +301,12 @@ def test_a_clone_is_as_good_as_its_answers(measured, theft):
     assert record["queries"] == len(measured.log(theft, "images"))
     assert record["round_queries"][-1] == record["queries"]
     exactly(record["round_accuracy"][-1], record["accuracy"])
+
+
+def test_a_theft_may_end_within_its_budget(measured):
+    """Queries are those that were sent, not those that might have been."""
+    assert measured.record(IDLE)["queries"] == len(measured.log(IDLE, "images")) == 50
+    assert measured.record(IDLE)["budget"] == 130
 
 
 def test_rounds_are_scored_one_by_one(measured):
@@ -496,7 +541,7 @@ def statistic_of(measured: Measured, judge, images: np.ndarray):
     features = detector.features(images)
     if judge is BLACKLIGHT:
         return Fingerprints(features)
-    own = detector.features(pixels(benign_stream(BENIGN, 0)))
+    own = detector.features(pixels(judge.distinct.load(measured.context)))
     return RunningMean(features, own.astype(np.float64).mean())
 
 
@@ -542,7 +587,7 @@ def check_counts(record, found: Judged) -> None:
 def test_delta_is_the_largest_that_the_benign_stream_bears(measured, judge):
     """Halfway between two distances that occur; beyond the larger one, flags pass the allowance."""
     record = measured.record(judge)
-    features = measured.embedded(pixels(benign_stream(BENIGN, 0))).astype(np.float64)
+    features = measured.embedded(pixels(benign_stream(BENIGN, judge.seed))).astype(np.float64)
     apart = np.linalg.norm(features[:, None] - features[None], axis=2)[np.triu_indices(120, 1)]
     below, above = apart[apart < record["delta"]].max(), apart[apart >= record["delta"]].min()
     exactly(record["delta"], (below + above) / 2)
@@ -605,7 +650,7 @@ def test_a_detection_is_what_loops_make_of_the_log(measured, cell):
 def test_an_honest_user_pays_for_as_many_queries(measured, cell):
     """Held-out images in accounts of the theft's length, each fresh; scaled up where they are too few."""
     record, length = measured.record(cell), len(measured.log(cell.extraction, "images"))
-    stream = pixels(benign_stream(HELD_OUT, 0))
+    stream = pixels(benign_stream(HELD_OUT, cell.honest.seed))
     size = min(length, len(stream))
     pieces = [stream[at : at + size] for at in range(0, len(stream) - size + 1, size)]
     assert len(pieces) == (1 if cell.extraction is THEFT else 2)
@@ -618,8 +663,8 @@ def test_an_honest_user_pays_for_as_many_queries(measured, cell):
 @pytest.mark.parametrize("judge", [*SIMILARITIES, *TUNED], ids=lambda judge: judge.title)
 def test_an_honest_user_is_judged_like_a_thief(measured, judge):
     """Query by query, and its own false-positive rate."""
-    cell = Honest(judge, HELD_OUT)
-    record, images = measured.record(cell), pixels(benign_stream(HELD_OUT, 0))
+    cell = honest_user(judge)
+    record, images = measured.record(cell), pixels(benign_stream(HELD_OUT, judge.seed))
     found = judged(measured, judge, images)
     check_counts(record, found)
     exactly({name: record[name] for name in INTERVAL}, charged(found, flags_to_ban_of(judge)))
@@ -650,17 +695,17 @@ def test_the_ceiling_counts_kin(measured, judge):
         if charged_to == FLAGS_TO_BAN:
             bans += 1
             account, charged_to = [], 0
-    record = measured.record(Detect(judge, THEFT, Honest(judge, HELD_OUT)))
+    record = measured.record(Detect(judge, THEFT, honest_user(judge)))
     assert (record["ceiling_flags"], record["ceiling_bans"]) == (flags, bans)
     assert flags > FLAGS_TO_BAN
-    alone = measured.record(Detect(judge, SAMPLING, Honest(judge, HELD_OUT)))
+    alone = measured.record(Detect(judge, SAMPLING, honest_user(judge)))
     assert (alone["ceiling_flags"], alone["ceiling_bans"]) == (0, 0)
 
 
 @every_similarity
 def test_pairs_are_kept_for_the_report(measured, judge):
     """Flagged queries, spread over the stream, beside what they were near to."""
-    kept = measured.verdicts(Detect(judge, THEFT, Honest(judge, HELD_OUT)))
+    kept = measured.verdicts(Detect(judge, THEFT, honest_user(judge)))
     images = measured.log(THEFT, "images")
     flagged = [place for place, count in enumerate(kept["counts"]) if count]
     assert len(kept["shown"]) == min(KEPT_PAIRS, len(flagged))
@@ -675,7 +720,7 @@ def test_pairs_are_kept_for_the_report(measured, judge):
     "cell",
     [
         *(cell for cell in DETECTIONS if cell.calibration is LIKELIHOOD),
-        Honest(LIKELIHOOD, OTHERS, beside=Honest(LIKELIHOOD, HELD_OUT)),
+        Honest(LIKELIHOOD, OTHERS, beside=honest_user(LIKELIHOOD)),
     ],
     ids=lambda cell: cell.label,
 )
