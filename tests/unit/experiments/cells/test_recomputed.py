@@ -46,7 +46,7 @@ WORLD = replace(
 BENIGN = (Composed("digits", "honest", 70), Composed("grey-digits", "honest", 50))
 REPEATING = (*BENIGN, BENIGN[1])
 """With near-duplicates, for what is tuned without them."""
-HELD_OUT = (Composed("digits", "test", 60, seed=1),)
+HELD_OUT = (Composed("digits", "test", 100, seed=1),)
 OTHERS = (Composed("photos", "test", 55),)
 TEST = WORLD.test.load()
 FLAGS_TO_BAN = 5
@@ -653,8 +653,10 @@ def test_an_honest_user_pays_for_as_many_queries(measured, cell):
     stream = pixels(benign_stream(HELD_OUT, cell.honest.seed))
     size = min(length, len(stream))
     pieces = [stream[at : at + size] for at in range(0, len(stream) - size + 1, size)]
-    assert len(pieces) == (1 if cell.extraction is THEFT else 2)
+    assert len(pieces) == (1 if cell.extraction is THEFT else 4)
     flags = [judged(measured, cell.calibration, piece).flags for piece in pieces]
+    if cell.calibration is BY_QUERIES and cell.extraction is SAMPLING:
+        assert len(set(flags)) > 1  # or one account would do for all
     per_query = sum(flags) / (len(pieces) * size)
     exactly(record["benign_floor"], per_query * length / flags_to_ban_of(cell.calibration))
     assert record["benign_floor_extrapolated"] == (cell.extraction is THEFT)
@@ -732,6 +734,6 @@ def test_auroc_is_the_share_of_pairs_in_the_right_order(measured, cell):
     likelihood = VQVAE.load(measured.context)
     ours, theirs = likelihood(images).ravel(), likelihood(pixels(benign_stream(HELD_OUT, 0))).ravel()
     exactly(record["auroc"], mannwhitneyu(theirs, ours).statistic / (len(ours) * len(theirs)), 1e-4)
-    assert record["auroc"] != pytest.approx(0.5, abs=0.01)
+    assert record["auroc"] != pytest.approx(0.5, abs=1e-3)  # or the sides might be confused
     assert ("accuracy" in record) == of_theft
     assert record["benign_floor_extrapolated"] == (of_theft and cell.extraction is THEFT)

@@ -118,7 +118,7 @@ def test_distortion_in_pixels_and_in_deviations():
     """One pixel of one channel."""
     source = torch.full((2, 3, 2, 2), 0.5)
     crafted = source.clone()
-    crafted[0, 1, 0, 0] += 0.25
+    crafted[0, 1, 0, 0] -= 0.25
     found = distortion(source, crafted)
     assert found["l2"] == pytest.approx(0.125)
     assert found["linf"] == pytest.approx(0.25)
