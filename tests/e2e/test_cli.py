@@ -6,6 +6,7 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -112,6 +113,11 @@ def test_an_interrupt_says_that_the_same_command_goes_on(tmp_path):
         text=True,
     ) as running:
         assert running.stderr.readline().startswith("[1/")
+        while not list(
+            (tmp_path / "runs").rglob("*.unfinished")
+        ):  # however long the first cell takes to begin
+            assert running.poll() is None
+            time.sleep(0.05)
         running.send_signal(signal.SIGINT)
         told = running.stderr.read()
     assert running.returncode == 130

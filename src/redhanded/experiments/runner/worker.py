@@ -91,8 +91,11 @@ def serve(pipe: Pipe) -> None:
 
 
 def _follow_parent() -> None:
-    """Standard input is a pipe that nobody writes to: it ends with the parent, however that ends."""
-    sys.stdin.buffer.read()
+    """Standard input is a pipe that nobody writes to: it ends with the parent, however that ends.
+
+    Read without Python's buffer, whose lock would be a fatal error where `serve` ends first.
+    """
+    os.read(sys.stdin.fileno(), 1)
     os._exit(1)
 
 

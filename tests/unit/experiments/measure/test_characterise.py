@@ -83,13 +83,14 @@ def test_parents_may_lie_in_any_earlier_round():
     model = Brightness()
     watch = Characteriser(None, 100)
     watch(part("seed", grey(0.1, 0.5), [0, 1], [-1, -1], [-1, -1], model))
-    watch(part("augmented", grey(0.12), [0], [0], [1], model))
-    watch(part("augmented", grey(0.9, 0.13), [2, 0], [1, 2], [-1, -1], model))
+    watch(part("augmented", grey(0.12), [0], [0], [1], model, failures=2))
+    watch(part("augmented", grey(0.9, 0.13), [2, 0], [1, 2], [-1, -1], model, failures=1))
     traits = watch.traits()
     assert traits["traits_crossed_surrogate"] == [0.0, 0.5]
     assert traits["traits_crossed_victim"] == [0.0, 0.5]
     assert traits["traits_reached_surrogate"] == [0.0, None]
     assert traits["traits_confidence_victim"] == [None, None]
+    assert traits["failures"] == 3
     assert traits["traits_l2"] == pytest.approx([0.02 * 48**0.5, (0.4 + 0.01) / 2 * 48**0.5], rel=1e-4)
 
 
@@ -117,7 +118,7 @@ def test_distortion_in_pixels_and_in_deviations():
     """One pixel of one channel."""
     source = torch.full((2, 3, 2, 2), 0.5)
     crafted = source.clone()
-    crafted[0, 1, 0, 0] += 0.25
+    crafted[0, 1, 0, 0] -= 0.25
     found = distortion(source, crafted)
     assert found["l2"] == pytest.approx(0.125)
     assert found["linf"] == pytest.approx(0.25)

@@ -8,6 +8,7 @@ import time
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from functools import partial
+from multiprocessing import Pipe
 from pathlib import Path
 from typing import ClassVar
 
@@ -18,7 +19,7 @@ from redhanded.errors import OutOfTimeError, RedhandedError
 from redhanded.experiments.runner.cluster import cluster
 from redhanded.experiments.runner.context import Context
 from redhanded.experiments.runner.keys import key_of
-from redhanded.experiments.runner.local import MOST, jobs_of, local
+from redhanded.experiments.runner.local import MOST, SERVE, jobs_of, local
 from redhanded.experiments.runner.run import in_turn, run_cells
 from redhanded.experiments.runner.scheduler import GRACE, WorkerDiedError, in_parallel
 from redhanded.experiments.runner.store import Store
@@ -275,6 +276,23 @@ def test_two_processes_measure_and_one_dies(context, monkeypatch):
     with pytest.raises(RedhandedError) as raised:
         run_cells([Step("bad", does="raise")], context, engine=engine)
     assert str(raised.value) == "images: damaged; fetch them again"
+
+
+@pytest.mark.skipif(os.name != "posix", reason="pipes are handed on as POSIX does it")
+def test_a_worker_whose_tasks_end_before_its_parent_ends_without_a_word():
+    """So it is where a run is interrupted while a worker starts: its pipe is closed first."""
+    ours, theirs = Pipe()
+    serving = f"from multiprocessing.connection import Connection as C; {SERVE}; serve(C({theirs.fileno()}))"
+    with subprocess.Popen(
+        [sys.executable, "-c", serving],
+        stdin=subprocess.PIPE,  # open to the end
+        stderr=subprocess.PIPE,
+        pass_fds=(theirs.fileno(),),
+    ) as worker:
+        theirs.close()
+        ours.close()
+        assert worker.wait() == 0
+        assert worker.stderr.read() == b""
 
 
 def processes(context, step):

@@ -123,7 +123,7 @@ def test_no_network_is_one_quick_line(tmp_path: Path, offer) -> None:
     offer(closed_port(), checksum=md5(b""))
     start = time.monotonic()
     message = error_of("cinic10", tmp_path)
-    assert time.monotonic() - start < 5
+    assert time.monotonic() - start < 60  # a hang would take minutes
     assert message.startswith("data: cannot download http://127.0.0.1")
     assert "ConnectionError" in message
     assert "--from PATH" in message
