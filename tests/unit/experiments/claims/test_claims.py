@@ -14,7 +14,14 @@ from redhanded.errors import RedhandedError
 from redhanded.experiments.cells import Detect
 from redhanded.experiments.cells.datasets import Archived
 from redhanded.experiments.claims import CLAIMS
-from redhanded.experiments.claims.reader import NotMeasuredError, Reader, Sample, doubt, exceeds, within
+from redhanded.experiments.claims.reader import (
+    NotMeasuredError,
+    Pair,
+    Reader,
+    Sample,
+    exceeds,
+    within,
+)
 from redhanded.experiments.runner.store import Store
 from redhanded.experiments.tables import TABLES
 from redhanded.experiments.tables.comparison import Comparison
@@ -188,67 +195,67 @@ def dfme(bench, **fields):
 
 
 FLIPS = {
-    "pgd-best-few": lambda b: b.put("i", TOP3, accuracy=0.711),
-    "cw-bs-below-baseline-few": lambda b: b.put("i", BS, accuracy=0.655),
-    "gain-few": lambda b: b.put("i", PGD, accuracy=0.731),
-    "gain-many": lambda b: b.put("ii", CW, accuracy=0.881),
-    "marginal-effect": lambda b: b.put("i", PGD, accuracy=0.69),
+    "pgd-best-few": lambda b: b.put("i", TOP3, accuracy=0.74),
+    "cw-bs-below-baseline-few": lambda b: b.put("i", BS, accuracy=0.68),
+    "gain-few": lambda b: b.put("i", PGD, accuracy=0.75),
+    "gain-many": lambda b: b.put("ii", CW, accuracy=0.90),
+    "marginal-effect": lambda b: b.put("ii", PGD, accuracy=0.95),
     "dfme-starts-at-chance": lambda b: dfme(b, round_accuracy=[0.1, 0.121, 0.14, 0.71, 0.88]),
     "dfme-ends-far-above-chance": lambda b: dfme(b, round_accuracy=[0.1, 0.1, 0.1, 0.1, 0.2]),
-    "dfme-behind-jba": lambda b: dfme(b, round_accuracy=[0.1, 0.84, 0.85, 0.86, 0.88]),
-    "dfme-400-times": lambda b: dfme(b, round_accuracy=[0.1, 0.1, 0.14, 0.71, 0.83]),
-    "pgd-crosses-most": lambda b: b.put("i", TOP3, traits_crossed_victim=[0.2, 0.31]),
+    "dfme-behind-jba": lambda b: dfme(b, round_accuracy=[0.1, 0.87, 0.88, 0.88, 0.88]),
+    "dfme-400-times": lambda b: dfme(b, round_accuracy=[0.1, 0.1, 0.14, 0.71, 0.80]),
+    "pgd-crosses-most": lambda b: b.put("i", TOP3, traits_crossed_victim=[0.2, 0.35]),
     "cw-crosses-surrogate": lambda b: b.put("i", CW, traits_crossed_surrogate=[0.99, 0.9]),
     "cw-stays-on-victim": lambda b: b.put("i", CW, traits_crossed_victim=[0.04, 0.07]),
     "many-seeds-cross-more": lambda b: b.put("ii", PGD, traits_crossed_victim=[0.1, 0.1]),
     "most-do-not-cross": lambda b: b.put("ii", PGD, traits_crossed_victim=[0.4, 0.7]),
-    "crossing-transfers-badly": lambda b: b.put("ii", BS, traits_crossed_victim=[0.26, 0.26]),
+    "crossing-transfers-badly": lambda b: b.put("ii", BS, traits_crossed_victim=[0.3, 0.3]),
     "cw-bs-uncertain": lambda b: b.put("ii", BS, traits_confidence_surrogate=[confident(75)]),
     "victim-stays-confident": lambda b: b.put("ii", CW, traits_confidence_victim=[confident(49)]),
     "dfme-confidence-even": lambda b: dfme(b, traits_confidence_victim=[PEAK] * 4),
     "dfme-synchronises": lambda b: dfme(b, traits_confidence_surrogate=[EVEN, EVEN, PEAK, PEAK]),
     "cw-closer-than-pgd": lambda b: b.put("ii", CW, traits_l2_standardised=[5.4, 5.8]),
     "clones-overfit": lambda b: b.put("ii", TOP3, transfer_accuracy=0.899),
-    "cw-overfits-more": lambda b: b.put("i", CW, transfer_accuracy=0.93),
-    "pgd-beats-seeds-few": lambda b: b.put("iv", "CUBS200", PGD, accuracy=0.21),
-    "pgd-beats-seeds-many": lambda b: b.put("v", "SVHN", PGD, accuracy=0.24),
-    "gain-by-set": lambda b: b.put("v", "CUBS200", PGD, accuracy=0.551),
-    "gain-larger-with-few": lambda b: b.put("v", "SVHN", PGD, accuracy=0.60),
-    "likeness-ranks-few": lambda b: b.put("iv", "ImageNet1k", PGD, accuracy=0.685),
-    "likeness-ranks-many": lambda b: b.put("v", "CIFAR10", PGD, accuracy=0.85),
-    "bottom-set-lowest": lambda b: b.put("iv", "SVHN", TOP3, accuracy=0.241),
-    "low-quality-jba-wins": lambda b: b.put("vi", "SVHN", "RS", accuracy=0.395),
-    "decent-quality-rs-wins": lambda b: b.put("vi", "CIFAR100", "RS", accuracy=0.785),
+    "cw-overfits-more": lambda b: b.put("i", CW, transfer_accuracy=0.90),
+    "pgd-beats-seeds-few": lambda b: b.put("iv", "CUBS200", PGD, accuracy=0.18),
+    "pgd-beats-seeds-many": lambda b: b.put("v", "SVHN", PGD, accuracy=0.2),
+    "gain-by-set": lambda b: b.put("v", "CUBS200", PGD, accuracy=0.58),
+    "gain-larger-with-few": lambda b: b.put("v", "SVHN", PGD, accuracy=0.90),
+    "likeness-ranks-few": lambda b: b.put("iv", "ImageNet1k", PGD, accuracy=0.71),
+    "likeness-ranks-many": lambda b: b.put("v", "CIFAR10", PGD, accuracy=0.82),
+    "bottom-set-lowest": lambda b: b.put("iv", "SVHN", TOP3, accuracy=0.26),
+    "low-quality-jba-wins": lambda b: b.put("vi", "SVHN", "RS", accuracy=0.43),
+    "decent-quality-rs-wins": lambda b: b.put("vi", "CIFAR100", "RS", accuracy=0.76),
     "jbas-caught": lambda b: b.pay("vii", f"{PGD}, per-pair loss", 14.9),
     "jbas-caught-released": lambda b: b.pay("vii", f"{TOP3}, released loss", 6),
-    "pgd-fewer-than-top3": lambda b: b.pay("vii", f"{PGD}, per-pair loss", 60),
-    "cw-bs-more-than-top3": lambda b: b.pay("vii", f"{BS}, per-pair loss", 58),
+    "pgd-fewer-than-top3": lambda b: b.pay("vii", f"{PGD}, per-pair loss", 62),
+    "cw-bs-more-than-top3": lambda b: b.pay("vii", f"{BS}, per-pair loss", 56),
     "every-set-caught": lambda b: b.pay("viii", "Indoor67", 15, f"{ACCOUNTS}, {PGD}"),
-    "pgd-fewer-every-set": lambda b: b.pay("viii", "SVHN", 222, f"{ACCOUNTS}, {PGD}"),
-    "other-sets-dearer": lambda b: b.pay("viii", "CIFAR10", 94, f"{ACCOUNTS}, {TOP3}"),
+    "pgd-fewer-every-set": lambda b: b.pay("viii", "SVHN", 224, f"{ACCOUNTS}, {PGD}"),
+    "other-sets-dearer": lambda b: b.pay("viii", "CIFAR10", 120, f"{ACCOUNTS}, {TOP3}"),
     "fpr-held": lambda b: b.put("ix", "CUBS200", FPR, flag_rate=0.0066),
-    "svhn-fpr-higher": lambda b: b.put("ix", "SVHN", FPR, flag_rate=0.0064),
-    "filtering-best-x": lambda b: b.pay("x", "scale, corrected", 10),
-    "filtering-best-xi": lambda b: b.put("xi", "filtering", accuracy=0.83),
+    "svhn-fpr-higher": lambda b: b.put("ix", "SVHN", FPR, flag_rate=0.0064, fpr=0.0001),
+    "filtering-best-x": lambda b: b.pay("x", "scale, corrected", 8),
+    "filtering-best-xi": lambda b: b.put("xi", "filtering", accuracy=0.82),
     "filtering-best-xii": lambda b: b.put("xii", "auto-encoder, corrected", accuracy=0.81),
-    "filtering-fifth": lambda b: b.pay("x", "filtering", 15),
-    "noise-and-colour-raise": lambda b: b.pay("x", "gaussian, corrected", 58),
-    "scale-translate-lower": lambda b: b.put("x", "translate, corrected", accuracy=0.839),
-    "scale-best-blinding": lambda b: b.pay("x", "rotate, corrected", 28),
-    "auto-encoder-costs": lambda b: b.put("x", "auto-encoder, corrected", accuracy=0.84),
-    "contrast-costs": lambda b: b.put("x", "contrast, corrected", accuracy=0.84),
-    "robust-x": lambda b: b.pay("x", "translate, corrected", 4.9),
+    "filtering-fifth": lambda b: b.pay("x", "filtering", 17),
+    "noise-and-colour-raise": lambda b: b.pay("x", "gaussian, corrected", 56),
+    "scale-translate-lower": lambda b: b.put("x", "translate, corrected", accuracy=0.82),
+    "scale-best-blinding": lambda b: b.pay("x", "rotate, corrected", 25),
+    "auto-encoder-costs": lambda b: b.put("x", "auto-encoder, corrected", accuracy=0.86),
+    "contrast-costs": lambda b: b.put("x", "contrast, corrected", accuracy=0.86),
+    "robust-x": lambda b: b.pay("x", "translate, corrected", 2.9),
     "robust-xi": lambda b: b.put("xi", "auto-encoder, corrected", accuracy=0.85),
-    "robust-xii": lambda b: b.pay("xii", "filtering", 7),
+    "robust-xii": lambda b: b.pay("xii", "filtering", 2),
     "eight-accounts": lambda b: b.pay("xii", "filtering", 7.9),
-    "foreign-filter-fails-x": lambda b: b.pay("x", FULL, 53),
-    "foreign-filter-fails-xi": lambda b: b.pay("xi", FULL, 18),
-    "foreign-filter-fails-xii": lambda b: b.pay("xii", FULL, 48),
+    "foreign-filter-fails-x": lambda b: b.pay("x", FULL, 50),
+    "foreign-filter-fails-xi": lambda b: b.pay("xi", FULL, 16),
+    "foreign-filter-fails-xii": lambda b: b.pay("xii", FULL, 40),
     "dfme-caught": lambda b: b.put("xiii", "none", ACCOUNTS, benign_floor=20_000.0),
     "dfme-filtering-fails": lambda b: b.pay("xiii", FULL, 51_000.0),
     "dfme-filtering-doubles": lambda b: b.pay("xiii", FULL, 145_000.0),
     "dfme-blinding-fails": lambda b: b.pay("xiii", "scale", 51_000.0),
-    "likelihood-falls": lambda b: b.put("xiv", "CIFAR10", ACCOUNTS, auroc=0.517),
+    "likelihood-falls": lambda b: b.put("xiv", "CIFAR10", ACCOUNTS, auroc=0.45),
     "likelihood-outperforms": lambda b: b.put("xiv", "CIFAR10", ACCOUNTS, flags=88),
     "likelihood-overlooks": lambda b: b.put("xiv", "SVHN", ACCOUNTS, flags=1),
     "likelihood-false-alarms": lambda b: b.put("xv", "CIFAR100", FPR, fpr=0.0009),
@@ -650,8 +657,8 @@ def test_tolerances_are_exact_where_binary_fractions_are_not():
     assert exceeds(0.8701, 0.86, 0.01)
     assert within(0.1, 0.12, 0.02)
     assert not within(0.1, 0.1201, 0.02)
-    assert doubt(Sample((0.5, 0.7)), Sample((0.75,))) == " (within the spread)"
-    assert doubt(Sample((0.6, 0.6)), Sample((0.75,))) == ""
+    assert Pair(Sample.of([0.5, 0.7]), Sample(0.75)).doubt == " (within the spread)"
+    assert Pair(Sample.of([0.6, 0.6]), Sample(0.75)).doubt == ""
 
 
 def test_a_table_that_is_not_declared_is_not_measured():
@@ -706,7 +713,7 @@ def test_a_failure_is_an_error_if_strict_and_unexplained(call, tmp_path, monkeyp
     write(tmp_path / "own", 0.5)
     shown = call("--records", tmp_path / "own")
     assert shown.exit_code == 0
-    counted = "3 claims: 0 holds, 1 fails, 1 not measured, 1 cannot be judged"
+    counted = "3 claims: 0 holds, 1 fails, 0 cannot be told, 1 not measured, 1 cannot be judged"
     assert f"{counted}; not explained: gain-many" in shown.stdout
     assert "Not a reproduction" in shown.stdout
     assert call("--records", tmp_path / "own", "--strict").exit_code == 1
