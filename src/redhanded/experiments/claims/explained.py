@@ -1,8 +1,8 @@
 """Why claims fail in worlds that are not the paper's, so that a failure which nobody knows of stands out.
 
 A reason names causes; figures stand beside it, read from the records, so it has none of its own. It changes
-no verdict: what it explains fails, and is shown and counted as failing. It is about
-the committed records. docs/decisions.md has more, and docs/reproduction.md the small world's figures.
+no verdict: what it explains fails, and is shown and counted as failing. It is about the committed records.
+docs/decisions.md has more, and docs/reproduction.md the small world's figures.
 """
 
 from collections import Counter
@@ -26,7 +26,7 @@ _DEMO = {
     "noise-and-colour-raise": "all but uniform noise evade on pixels, and that does next to nothing",
     "scale-best-blinding": "translation and the auto-encoder pay less than scaling, at no cost",
     "auto-encoder-costs": "digits are read through its noise",
-    "contrast-costs": "on pixels it costs less than two points",
+    "contrast-costs": "on pixels it costs little",
     "likelihood-outperforms": _VAE,
     "likelihood-either-or": _VAE,
 }
@@ -35,17 +35,17 @@ _LITTLE = "copies teach little to a surrogate that starts from random weights"
 _UPDATES = "the VQ-VAE learns for a fraction of the original's updates"
 _BLIND = "tuned on CIFAR-10 and its like it bans hardly anybody, JB-top3 or honest user"
 _SMALL = {
-    "pgd-best-few": "PGD's clone learns nothing after 100 queries; binary search's is of its seeds alone",
+    "pgd-best-few": "PGD's clone learns nothing from its crafted images; binary search's is of its seeds alone",
     "cw-stays-on-victim": "few cross in the first round, more in those that follow",
-    "many-seeds-cross-more": "few seeds craft four rounds, many two, and later rounds cross more",
-    "dfme-ends-far-above-chance": "the paper itself has chance after a JBA's whole budget, and here there are hardly more queries",
+    "many-seeds-cross-more": "few seeds craft more rounds than many, and later rounds cross more",
+    "dfme-ends-far-above-chance": "the paper's, too, is at chance after about as many queries as it sends here",
     "pgd-beats-seeds-many": _LITTLE,
     "gain-by-set": _LITTLE,
     "likeness-ranks-few": "one seed a set, and clones of CIFAR-10's few seeds vary as much as the sets do",
     "low-quality-jba-wins": "the rest of SVHN's images teach more than copies of the seeds do",
     "cw-bs-more-than-top3": _ORDER,
     "fpr-held": "δ was tuned on CIFAR-10's training images; other sets are a little above or below",
-    "noise-and-colour-raise": "on pixels they lower the price; three raise it in the released reading",
+    "noise-and-colour-raise": "on pixels they lower the price; most raise it in the released reading",
     "contrast-costs": "on pixels contrast costs nothing; in the released reading it does",
     "likelihood-outperforms": _UPDATES,
     "likelihood-false-alarms": _BLIND,
