@@ -35,10 +35,10 @@ _LITTLE = "copies teach little to a surrogate that starts from random weights"
 _UPDATES = "the VQ-VAE learns for a fraction of the original's updates"
 _BLIND = "tuned on CIFAR-10 and its like it bans hardly anybody, JB-top3 or honest user"
 _SMALL = {
-    "pgd-best-few": "PGD's clone learns nothing from its crafted images; binary search's is of its seeds alone",
+    "pgd-best-few": "PGD's clone learns nothing from what it crafts; binary search's is of its seeds alone",
     "cw-stays-on-victim": "few cross in the first round, more in those that follow",
     "many-seeds-cross-more": "few seeds craft more rounds than many, and later rounds cross more",
-    "dfme-ends-far-above-chance": "the paper's, too, is at chance after about as many queries as it sends here",
+    "dfme-ends-far-above-chance": "the paper's is at chance, too, after about as many queries",
     "pgd-beats-seeds-many": _LITTLE,
     "gain-by-set": _LITTLE,
     "likeness-ranks-few": "one seed a set, and clones of CIFAR-10's few seeds vary as much as the sets do",

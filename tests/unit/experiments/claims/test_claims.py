@@ -263,6 +263,10 @@ FLIPS = {
 }
 
 
+UNTOLD = {"gain-larger-with-few"}
+"""What the paper's own figures cannot tell: 13.4 and 12.8 points."""
+
+
 def test_the_table_of_flips_is_complete():
     assert list(FLIPS) == [claim.name for claim in CLAIMS]
 
@@ -270,7 +274,8 @@ def test_the_table_of_flips_is_complete():
 @pytest.mark.parametrize("name", FLIPS)
 def test_the_papers_own_figures_confirm_a_claim_and_turned_ones_refute_it(bench, name):
     verdict = bench.judge(name)
-    assert verdict.ruling == "holds", verdict.figures
+    told = "cannot be told" if name in UNTOLD else "holds"
+    assert verdict.ruling == told, verdict.figures
     FLIPS[name](bench)
     turned = bench.judge(name)
     assert turned.ruling == "fails", turned.figures
@@ -283,16 +288,16 @@ def test_the_papers_own_figures_confirm_a_claim_and_turned_ones_refute_it(bench,
     [
         ("gain-few", lambda b: [b.put("i", row, accuracy=0.65) for row in JBAS]),
         ("cw-bs-uncertain", lambda b: b.put("ii", CW, traits_confidence_surrogate=[confident(51)])),
-        ("clones-overfit", lambda b: b.put("ii", PGD, transfer_accuracy=0.91, accuracy=0.885)),
-        ("gain-by-set", lambda b: [b.put("v", "CIFAR10", row, accuracy=0.855) for row in (TOP3, PGD)]),
-        ("likeness-ranks-few", lambda b: b.put("iv", "CIFAR10", PGD, accuracy=0.695)),
-        ("low-quality-jba-wins", lambda b: b.put("v", "Indoor67", TOP3, accuracy=0.63)),
-        ("other-sets-dearer", lambda b: b.pay("viii", "CIFAR10", 25, f"{ACCOUNTS}, {PGD}")),
+        ("clones-overfit", lambda b: b.put("ii", PGD, transfer_accuracy=0.91, accuracy=0.90)),
+        ("gain-by-set", lambda b: [b.put("v", "CIFAR10", row, accuracy=0.80) for row in (TOP3, PGD)]),
+        ("likeness-ranks-few", lambda b: b.put("iv", "CIFAR10", PGD, accuracy=0.66)),
+        ("low-quality-jba-wins", lambda b: b.put("v", "Indoor67", TOP3, accuracy=0.60)),
+        ("other-sets-dearer", lambda b: b.pay("viii", "CIFAR10", 50, f"{ACCOUNTS}, {PGD}")),
         ("fpr-held", lambda b: b.put("ix", "CUBS200", FPR, flag_rate=0.0034)),
-        ("filtering-best-x", lambda b: b.pay("x", "filtering", 19)),
-        ("scale-translate-lower", lambda b: b.pay("x", "scale, corrected", 59)),
-        ("scale-best-blinding", lambda b: b.put("x", "scale, corrected", accuracy=0.855)),
-        ("auto-encoder-costs", lambda b: b.pay("x", "auto-encoder, corrected", 29)),
+        ("filtering-best-x", lambda b: b.pay("x", "filtering", 22)),
+        ("scale-translate-lower", lambda b: b.pay("x", "scale, corrected", 62)),
+        ("scale-best-blinding", lambda b: b.put("x", "scale, corrected", accuracy=0.84)),
+        ("auto-encoder-costs", lambda b: b.pay("x", "auto-encoder, corrected", 31)),
         ("dfme-filtering-doubles", lambda b: b.pay("xiii", FULL, 80_000.0)),
         ("likelihood-outperforms", lambda b: b.put("xiv", "CIFAR10", ACCOUNTS, benign_floor=41.0)),
     ],
@@ -396,7 +401,7 @@ def test_an_attack_that_could_craft_nothing_overfits_nothing(bench):
         "not measured",
         "Table I: JBA-BinarySearch could craft nothing",
     )
-    bench.put("i", CW, accuracy=0.655)
+    bench.put("i", CW, accuracy=0.68)
     assert bench.judge("cw-bs-below-baseline-few").ruling == "fails"
     idle(bench, "i", CW)
     assert bench.judge("cw-overfits-more").ruling == "not measured"
@@ -456,7 +461,7 @@ def test_seeds_weigh_as_many_images_as_they_crafted(bench):
 def test_means_are_over_the_seeds_there_are_and_ties_are_named(bench):
     bench.seeds("i", PGD, 0.76, 0.60, None)
     verdict = bench.judge("pgd-best-few")
-    assert verdict.ruling == "fails"
+    assert verdict.ruling == "cannot be told"
     assert verdict.figures == "JBA-PGD 68.0%, next JB-top3 67.0% of 2 seeds (within the spread)"
 
 
@@ -564,8 +569,8 @@ def test_a_majority_needs_no_further_set(bench):
 def test_bans_near_the_floor_are_no_evidence(bench):
     bench.pay("x", "filtering", 6.5)
     verdict = bench.judge("robust-x")
-    assert verdict.ruling == "fails"
-    assert verdict.figures == "least filtering 6.5 (floor 5, within 2 bans of it)"
+    assert verdict.ruling == "cannot be told"
+    assert verdict.figures == "least filtering 6.5 (floor 5) (within the spread)"
 
 
 def test_short_streams_are_compared_by_flags(bench):
@@ -574,7 +579,7 @@ def test_short_streams_are_compared_by_flags(bench):
     bench.put("vii", f"{PGD}, per-pair loss", ACCOUNTS, bans=1, flags=51)
     verdict = bench.judge("pgd-fewer-than-top3")
     shown = "JBA-PGD 1.02, JB-top3 1.98 of 3 seeds (within the spread)"
-    assert (verdict.ruling, verdict.figures) == ("holds", shown)
+    assert (verdict.ruling, verdict.figures) == ("cannot be told", shown)
 
 
 @pytest.mark.parametrize("name", ["robust-xi", "eight-accounts"])
@@ -584,7 +589,7 @@ def test_if_no_adaptation_keeps_its_accuracy_the_plain_thief_decides(bench, name
             if entry.column == ACCURACY and entry.cells and entry.row != "none":
                 bench.put(table, entry.row, accuracy=0.5)
     assert "least none 21" in bench.judge(name).figures
-    bench.pay("xi", "none", 6)
+    bench.pay("xi", "none", 2)
     assert bench.judge(name).ruling == "fails"
 
 
@@ -626,8 +631,10 @@ def test_natural_seeds_alone_do_not_make_an_attack_unlikely(bench):
     """Seeds may be less likely than what is held out; what was crafted must be less likely than they."""
     bench[seeds_alone(bench.world)] = {"auroc": 0.6}
     verdict = bench.judge("likelihood-falls")
-    assert verdict.ruling == "fails"
-    shown = "AUROC of honest images above what JB-top3 crafted 0.600, above its seeds 0.600"
+    assert verdict.ruling == "cannot be told"
+    shown = (
+        "AUROC of honest images above what JB-top3 crafted 0.600, above its seeds 0.600 (within the spread)"
+    )
     assert verdict.figures == shown
     bench.put("xiv", "CIFAR10", ACCOUNTS, queries=5_000)
     assert bench.judge("likelihood-falls").figures == "Table XIV: JB-top3 could craft nothing"
@@ -659,6 +666,58 @@ def test_tolerances_are_exact_where_binary_fractions_are_not():
     assert not within(0.1, 0.1201, 0.02)
     assert Pair(Sample.of([0.5, 0.7]), Sample(0.75)).doubt == " (within the spread)"
     assert Pair(Sample.of([0.6, 0.6]), Sample(0.75)).doubt == ""
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "answer"),
+    [
+        (Sample(0.52), Sample(0.50), True),
+        (Sample(0.50), Sample(0.52), False),
+        (Sample(0.509), Sample(0.50), None),  # one seed alone: the paper's point
+        (Sample(0.491), Sample(0.50), None),
+        (Sample.of([0.50, 0.54]), Sample(0.49), None),
+        (Sample(0.49), Sample.of([0.50, 0.54]), None),
+        (Sample.of([0.55, 0.56]), Sample(0.50), True),
+    ],
+)
+def test_a_difference_within_the_spread_cannot_be_told_whatever_its_sign(one, other, answer):
+    assert Pair(one, other).beats() is answer
+
+
+def test_a_threshold_is_told_if_it_is_farther_than_the_spread():
+    costs = Pair(Sample(0.50), Sample(0.465))
+    assert costs.beats() is True
+    assert costs.beats(0.03) is None
+    assert costs.beats(0.02) is True
+    assert costs.beats(0.05) is False
+    bans = Pair(Sample(4.0), Sample(2.5), 2.0)
+    assert bans.beats() is None
+    assert replace(bans, least=1.0).beats() is True
+
+
+def test_what_stays_within_a_tolerance_is_so_and_a_breach_must_exceed_the_spread():
+    assert Pair(Sample(0.50), Sample(0.53)).keeps(0.03) is True
+    assert Pair(Sample(0.50), Sample(0.539)).keeps(0.03) is None
+    assert Pair(Sample(0.50), Sample(0.545)).keeps(0.03) is False
+    assert Pair(Sample.of([0.48, 0.52]), Sample(0.545)).keeps(0.03) is None
+
+
+def test_answers_combine():
+    assert every([]) is True
+    assert every([True, None]) is None
+    assert every([None, False, True]) is False
+    assert [if_so(False, answer) for answer in (True, None, False)] == [True] * 3
+    assert [if_so(True, answer) for answer in (True, None, False)] == [True, None, False]
+    assert [if_so(None, answer) for answer in (True, None, False)] == [True, None, None]
+
+
+def test_whole_bans_that_tie_tell_nothing_of_the_dearest_set(bench):
+    """Flags may say more than Table IX prints; a claim that contradicts its table holds for nobody."""
+    for row in ("SVHN", "CUBS200"):
+        bench.put("ix", row, FPR, fpr=0.0)
+    judgement = bench.judge("svhn-fpr-higher")
+    assert judgement.ruling == "cannot be told"
+    assert "in whole bans 0.000%" in judgement.figures
 
 
 def test_a_table_that_is_not_declared_is_not_measured():
