@@ -36,9 +36,9 @@ def claims(
     """Say which of the paper's claims hold by the records of a world, which fail, and by which figures.
 
     Only reads records. A claim cannot be told if what it compares differs by no more than seeds do; it
-    cannot be judged where the world lacks what it is about. A claim that fails is a finding, no error. Why it fails by the committed records of
-    the demo and small worlds is shown beside it, and changes no verdict. Worlds other than the paper's are
-    no reproduction.
+    cannot be judged where the world lacks what it is about. A claim that fails is a finding, no error. Why
+    it fails by the committed records of the demo and small worlds is shown beside it, and changes no
+    verdict. Worlds other than the paper's are no reproduction.
     """
     chosen = world_named(world)
     read = Reader(chosen, Store(records_of(records, chosen.name), ARTEFACTS).record)
