@@ -112,7 +112,8 @@ def _quiet_lower(read: Reader) -> Finding:
 def _scale_best(read: Reader) -> Finding:
     """Scaling is the best blinding only by a strict reading of "not losing extraction accuracy too much".
 
-    Table X prints 28 accounts for scaling, which loses one point, and 19 for translating, which loses two.
+    Table X prints 28 accounts for scaling, which loses one point, and 19 for translating, which loses two: a
+    breach by the spread of a point, so that the paper's own figures cannot tell.
     """
 
     def rival(name: str) -> tuple[Beside, Pair]:

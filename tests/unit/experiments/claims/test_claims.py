@@ -258,15 +258,15 @@ FLIPS = {
     "dfme-filtering-doubles": lambda b: b.pay("xiii", FULL, 145_000.0),
     "dfme-blinding-fails": lambda b: b.pay("xiii", "scale", 51_000.0),
     "likelihood-falls": lambda b: b.put("xiv", "CIFAR10", ACCOUNTS, auroc=0.45),
-    "likelihood-outperforms": lambda b: b.put("xiv", "CIFAR10", ACCOUNTS, flags=88),
+    "likelihood-outperforms": lambda b: b.put("xiv", "CIFAR10", ACCOUNTS, flags=80),
     "likelihood-overlooks": lambda b: b.put("xiv", "SVHN", ACCOUNTS, flags=1),
     "likelihood-false-alarms": lambda b: b.put("xv", "CIFAR100", FPR, fpr=0.0009),
     "likelihood-either-or": lambda b: b.put("xv", "CIFAR100", FPR, fpr=0.0009),
 }
 
 
-UNTOLD = {"gain-larger-with-few"}
-"""What the paper's own figures cannot tell: 13.4 and 12.8 points."""
+UNTOLD = {"gain-larger-with-few", "scale-best-blinding"}
+"""What the paper's own figures cannot tell: 13.4 and 12.8 points; translating loses a point more than may be."""
 
 
 def test_the_table_of_flips_is_complete():
@@ -599,7 +599,7 @@ def test_what_the_thief_cannot_use_is_no_blinding(bench):
     """The paper prints 19 accounts for translating, at two points; scaling pays 28, at one."""
     verdict = bench.judge("scale-best-blinding")
     assert verdict.figures.startswith("scale 28 at 86.0%, none 59 at 87.0% of 3 seeds; ")
-    assert "translate 19 at 85.0%, none 59 at 87.0% of 3 seeds (too inaccurate)" in verdict.figures
+    assert "translate 19 at 85.0%, none 59 at 87.0% of 3 seeds; " in verdict.figures
     for entry in bench.table("x").entries:
         if entry.row.endswith(", corrected") and entry.row != "scale, corrected":
             bench.pay("x", entry.row, 40)
