@@ -266,7 +266,7 @@ FLIPS = {
 
 
 UNTOLD = {"gain-larger-with-few", "scale-best-blinding"}
-"""What the paper's own figures cannot tell: a gain of 13.4 and 12.8 points; a loss of one more than may be."""
+"""What the paper's own figures cannot tell: a gain of 13.4 and 12.8 points; a loss of one too many."""
 
 
 def test_the_table_of_flips_is_complete():
