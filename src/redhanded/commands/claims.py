@@ -10,10 +10,16 @@ from rich.table import Table
 from rich.text import Text
 
 from redhanded.commands.options import ARTEFACTS, Json, WorldName, records_of, say, stdout, world_named
-from redhanded.experiments.claims import CLAIMS, Judged, Reader, judge, summary
+from redhanded.experiments.claims import CLAIMS, Assessment, Reader, Ruling, judge, summary
 from redhanded.experiments.runner.store import Store
 
-STYLES = {"holds": "green", "fails": "red", "not measured": "dim", "cannot be judged": "dim"}
+STYLES: dict[Ruling, str] = {
+    "holds": "green",
+    "fails": "red",
+    "cannot be told": "yellow",
+    "not measured": "dim",
+    "cannot be judged": "dim",
+}
 
 
 def claims(
@@ -29,9 +35,10 @@ def claims(
 ) -> None:
     """Say which of the paper's claims hold by the records of a world, which fail, and by which figures.
 
-    Only reads records. A claim that fails is a finding, no error. Why it fails by the committed records of
-    the demo and small worlds is shown beside it, and changes no verdict. Worlds other than the paper's are
-    no reproduction.
+    Only reads records. A claim cannot be told if what it compares differs by no more than seeds do; it
+    cannot be judged where the world lacks what it is about. A claim that fails is a finding, no error. Why
+    it fails by the committed records of the demo and small worlds is shown beside it, and changes no
+    verdict. Worlds other than the paper's are no reproduction.
     """
     chosen = world_named(world)
     read = Reader(chosen, Store(records_of(records, chosen.name), ARTEFACTS).record)
@@ -42,8 +49,8 @@ def claims(
             "claim": one.claim.sentence,
             "source": one.claim.source,
             "world": chosen.name,
-            "verdict": one.verdict.ruling,
-            "figures": one.verdict.figures,
+            "verdict": one.judgement.ruling,
+            "figures": one.judgement.figures,
             "why": one.why,
         }
         for one in judged
@@ -53,7 +60,7 @@ def claims(
         raise typer.Exit(1)
 
 
-def _shown(world: str, judged: Sequence[Judged]) -> Table:
+def _shown(world: str, judged: Sequence[Assessment]) -> Table:
     table = Table(
         title=f"The paper's claims in the {world} world",
         title_justify="left",
@@ -67,8 +74,8 @@ def _shown(world: str, judged: Sequence[Judged]) -> Table:
         table.add_column(column, ratio=ratio, overflow="fold", no_wrap=ratio is None)
     for one in judged:
         stated = Text.assemble((one.claim.name, "bold"), " ", one.claim.sentence)
-        ruling = one.verdict.ruling
-        figures = Text(one.verdict.figures)
+        ruling = one.judgement.ruling
+        figures = Text(one.judgement.figures)
         if one.why:
             figures.append(f"\nWhy: {one.why}", style="italic")
         table.add_row(stated, one.claim.source, Text(ruling, style=STYLES[ruling]), figures)

@@ -10,19 +10,19 @@ from redhanded.experiments.claims import (
     query_sets,
     similarity,
 )
-from redhanded.experiments.claims.base import RULINGS, Claim, Ruling, Verdict
-from redhanded.experiments.claims.explained import EXPLAINED, Judged, judge, summary
+from redhanded.experiments.claims.base import RULINGS, Claim, Judgement, Ruling
+from redhanded.experiments.claims.explained import EXPLAINED, Assessment, judge, summary
 from redhanded.experiments.claims.reader import Reader
 
 __all__ = [
     "CLAIMS",
     "EXPLAINED",
     "RULINGS",
+    "Assessment",
     "Claim",
-    "Judged",
+    "Judgement",
     "Reader",
     "Ruling",
-    "Verdict",
     "judge",
     "summary",
 ]

@@ -4,24 +4,24 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
-from redhanded.experiments.claims.reader import NotMeasuredError, Reader
+from redhanded.experiments.claims.reader import Answer, NotMeasuredError, Reader
 from redhanded.experiments.tables import Look
 from redhanded.experiments.worlds.world import World
 
-Ruling = Literal["holds", "fails", "not measured", "cannot be judged"]
-RULINGS: tuple[Ruling, ...] = ("holds", "fails", "not measured", "cannot be judged")
+Ruling = Literal["holds", "fails", "cannot be told", "not measured", "cannot be judged"]
+RULINGS: tuple[Ruling, ...] = ("holds", "fails", "cannot be told", "not measured", "cannot be judged")
 
-Found = tuple[bool, str]
-"""Whether a claim holds, and the figures that decided it, on one line."""
+Finding = tuple[Answer, str]
+"""Whether a claim holds, and the figures that decide it, on one line."""
 
 
 @dataclass(frozen=True)
-class Verdict:
+class Judgement:
     """What became of a claim in a world."""
 
     ruling: Ruling
     figures: str
-    """What decided; what is missing; or why it cannot be judged there."""
+    """What decides; what is missing; or why it cannot be judged there."""
 
 
 def anywhere(world: World) -> str:  # noqa: ARG001 - nothing depends on the world
@@ -38,22 +38,22 @@ class Claim:
     """In words of ours, with its tolerance."""
     source: str
     """The section, table or figure that makes it."""
-    test: Callable[[Reader], Found]
+    test: Callable[[Reader], Finding]
     premise: Callable[[World], str] = anywhere
     """Returns why a world cannot put it to the test, or nothing. It sees no record, so that no claim is
     passed over because it would fail."""
 
-    def judge(self, world: World, look: Look) -> Verdict:
+    def judge(self, world: World, look: Look) -> Judgement:
         """Put the claim to the test with the records there are."""
         return self.judge_by(Reader(world, look))
 
-    def judge_by(self, read: Reader) -> Verdict:
+    def judge_by(self, read: Reader) -> Judgement:
         """Put the claim to the test with what a reader finds; claims may share it."""
         lacking = self.premise(read.world)
         if lacking:
-            return Verdict("cannot be judged", lacking)
+            return Judgement("cannot be judged", lacking)
         try:
-            holds, figures = self.test(read)
+            answer, figures = self.test(read)
         except NotMeasuredError as missing:
-            return Verdict("not measured", str(missing))
-        return Verdict("holds" if holds else "fails", figures)
+            return Judgement("not measured", str(missing))
+        return Judgement("cannot be told" if answer is None else "holds" if answer else "fails", figures)

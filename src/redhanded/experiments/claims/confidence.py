@@ -1,23 +1,24 @@
 """Figures 5 and 6: how near to boundaries queries lie, how far they move, how clones overfit (§IV)."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from statistics import mean
 
 import numpy as np
 
 from redhanded.experiments.claims.attacks import JBAS
-from redhanded.experiments.claims.base import Claim, Found
+from redhanded.experiments.claims.base import Claim, Finding
 from redhanded.experiments.claims.crossing import FEW, MANY, Model
 from redhanded.experiments.claims.reader import (
-    POINT,
     NotMeasuredError,
     Pair,
     Reader,
     Sample,
+    every,
     exceeds,
     listed,
     percent,
-    seen,
+    rows_of,
 )
 from redhanded.experiments.claims.rounds import crafted, overall
 from redhanded.experiments.measure.characterise import BINS
@@ -45,9 +46,15 @@ def _shares(histograms: Sequence[Sequence[int]]) -> Float64[np.ndarray, " bins"]
     return shares
 
 
-def _sure(read: Reader, attack: str, model: Model) -> float:
+def _sure(read: Reader, attack: str, model: Model) -> Sample:
     """The share of an attack's images above the confidence that counts as high."""
-    return float(_pooled(read, attack, model)[round(CONFIDENT * BINS) :].sum())
+    seeds = read.fields(f"traits_confidence_{model}", MANY, attack)
+    own = Sample.of([_above(_shares(rounds)) for rounds in seeds])
+    return replace(own, mean=_above(_pooled(read, attack, model)))
+
+
+def _above(shares: Float64[np.ndarray, " bins"]) -> float:
+    return float(shares[round(CONFIDENT * BINS) :].sum())
 
 
 def _apart(one: Float64[np.ndarray, " bins"], other: Float64[np.ndarray, " bins"]) -> float:
@@ -55,23 +62,23 @@ def _apart(one: Float64[np.ndarray, " bins"], other: Float64[np.ndarray, " bins"
     return float(np.abs(one - other).sum() / 2)
 
 
-def _uncertain(read: Reader) -> Found:
+def _uncertain(read: Reader) -> Finding:
     same = read.common(MANY, JBAS)
-    sure = seen(JBAS, lambda attack: _sure(same, attack, "surrogate"))
+    sure = rows_of(JBAS, lambda attack: _sure(same, attack, "surrogate"))
     near, far = (
         [sure.found[attack] for attack in attacks if attack in sure.found]
         for attacks in ((JBA_CW, JBA_BS), (JB_TOP3, JBA_PGD))
     )
-    unsure = all(exceeds(0.5, share) for share in near)
-    holds = sure.settled(unsure and all(exceeds(more, less) for more in far for less in near))
+    unsure = [exceeds(0.5, share.mean) for share in near]
+    holds = sure.settled(every([*unsure, *(Pair(more, less).beats() for more in far for less in near)]))
     figures = listed(f"{attack} {percent(share)}" for attack, share in sure.found.items())
     return holds, f"above 0.9: {figures}{sure.rest}"
 
 
-def _victim_sure(read: Reader) -> Found:
-    sure = seen(JBAS, lambda attack: _sure(read, attack, "victim"))
+def _victim_sure(read: Reader) -> Finding:
+    sure = rows_of(JBAS, lambda attack: _sure(read, attack, "victim"))
     figures = listed(f"{attack} {percent(share)}" for attack, share in sure.found.items())
-    return sure.all(lambda share: exceeds(share, 0.5)), f"above 0.9: {figures}{sure.rest}"
+    return sure.every(lambda share: exceeds(share.mean, 0.5)), f"above 0.9: {figures}{sure.rest}"
 
 
 def _generated(read: Reader, model: Model) -> list[Sequence[int]]:
@@ -81,17 +88,17 @@ def _generated(read: Reader, model: Model) -> list[Sequence[int]]:
     return list(looks)
 
 
-def _spread_out(read: Reader) -> Found:
+def _spread_out(read: Reader) -> Finding:
     even = np.full(BINS, 1 / BINS)
     theirs = _apart(_shares(_generated(read, "victim")), even)
-    jbas = seen(JBAS, lambda attack: _apart(_pooled(read, attack, "victim"), even))
-    holds = jbas.all(lambda ours: exceeds(ours, theirs))
+    jbas = rows_of(JBAS, lambda attack: _apart(_pooled(read, attack, "victim"), even))
+    holds = jbas.every(lambda ours: Pair(Sample(ours), Sample(theirs)).beats())
     closest = min(jbas.found, key=lambda attack: jbas.found[attack])
     figures = f"from even: DFME {theirs:.2f}, nearest JBA {closest} {jbas.found[closest]:.2f}"
     return holds, f"{figures}{jbas.rest}"
 
 
-def _synchronise(read: Reader) -> Found:
+def _synchronise(read: Reader) -> Finding:
     last = read.table("iii").entries[-1].row
     (queries,) = read.fields("traits_queries", "iii", last)
     pairs = zip(_generated(read, "surrogate"), _generated(read, "victim"), strict=True)
@@ -102,36 +109,39 @@ def _synchronise(read: Reader) -> Found:
     if not early or not late:
         raise NotMeasuredError("Table III: DFME's queries were not looked at before and after a quarter")
     figures = f"apart by {mean(early):.2f} before a quarter of the queries, {mean(late):.2f} after"
-    return exceeds(mean(early), mean(late)), figures
+    return Pair(Sample(mean(early)), Sample(mean(late))).beats(), figures
 
 
-def _cw_closer(read: Reader) -> Found:
+def _cw_closer(read: Reader) -> Finding:
     same = read.common(MANY, (JBA_CW, JBA_PGD))
     cw, pgd = (overall(same, MANY, attack, "traits_l2_standardised") for attack in (JBA_CW, JBA_PGD))
-    return exceeds(pgd, cw), f"standardised L2: CW {cw:.2f} (paper 1 to 2.5), PGD {pgd:.2f} (5 to 6)"
+    figures = f"standardised L2: CW {cw.mean:.2f} (paper 1 to 2.5), PGD {pgd.mean:.2f} (5 to 6)"
+    return Pair(pgd, cw, least=0.0).beats(), figures  # the paper gives distances no spread
 
 
 def _known(read: Reader, table: str, attack: str) -> Sample:
     """The clone's accuracy on what it was trained on, where that is more than seeds."""
     crafted(read, table, attack)
-    return Sample(tuple(read.fields("transfer_accuracy", table, attack)))
+    return Sample.of(read.fields("transfer_accuracy", table, attack))
 
 
-def _overfit(read: Reader) -> Found:
+def _overfit(read: Reader) -> Finding:
     def known_and_new(attack: str) -> Pair:
         return Pair(_known(read, MANY, attack), read.figure(MANY, attack))
 
-    found = seen(JBAS, known_and_new)
-    holds = found.all(lambda pair: exceeds(pair.one.mean, 0.9) and exceeds(pair.gain, 0.03))
-    shown = [f"{attack} {percent(known)} and {percent(new)}" for attack, (known, new) in found.found.items()]
+    found = rows_of(JBAS, known_and_new)
+    holds = found.every(lambda pair: every((exceeds(pair.one.mean, 0.9), pair.beats(0.03))))
+    shown = [
+        f"{attack} {percent(pair.one)} and {percent(pair.other)}" for attack, pair in found.found.items()
+    ]
     return holds, f"{listed(shown)}{found.rest}"
 
 
-def _cw_overfits_more(read: Reader) -> Found:
+def _cw_overfits_more(read: Reader) -> Finding:
     same = read.common(FEW, (JBA_CW, JBA_PGD))
     cw, pgd = (_known(same, FEW, attack) for attack in (JBA_CW, JBA_PGD))
     figures = f"on the transfer set: CW {percent(cw)}, PGD {percent(pgd)} of {cw.seeds}"
-    return exceeds(cw.mean, pgd.mean, POINT), figures
+    return Pair(cw, pgd).beats(), f"{figures}{Pair(cw, pgd).doubt}"
 
 
 CLAIMS = (

@@ -1,12 +1,22 @@
 """Figures 2 and 3: do queries cross decision boundaries (§IV-B2)?"""
 
 from collections.abc import Iterable
-from statistics import mean
 from typing import Literal
 
 from redhanded.experiments.claims.attacks import JBAS
-from redhanded.experiments.claims.base import Claim, Found
-from redhanded.experiments.claims.reader import NotMeasuredError, Reader, exceeds, listed, percent, seen
+from redhanded.experiments.claims.base import Claim, Finding
+from redhanded.experiments.claims.reader import (
+    NotMeasuredError,
+    Pair,
+    Reader,
+    Sample,
+    every,
+    exceeds,
+    listed,
+    percent,
+    rows_of,
+    together,
+)
 from redhanded.experiments.claims.rounds import NothingCraftedError, crafted, iterations, overall
 from redhanded.experiments.tables.extraction import JBA_BS, JBA_CW, JBA_PGD
 
@@ -15,7 +25,7 @@ FEW, MANY = "i", "ii"
 Model = Literal["surrogate", "victim"]
 
 
-def _share(read: Reader, table: str, attack: str, model: Model) -> float:
+def _share(read: Reader, table: str, attack: str, model: Model) -> Sample:
     """The share of all crafted samples that crossed."""
     return overall(read, table, attack, f"traits_crossed_{model}")
 
@@ -38,63 +48,68 @@ def _without(idle: Iterable[str]) -> str:
     return f"; {left} could craft nothing" if left else ""
 
 
-def _pgd_crosses_most(read: Reader) -> Found:
+def _pgd_crosses_most(read: Reader) -> Finding:
     idle = _idle(read, FEW)
     busy = [attack for attack in JBAS if attack not in idle]
     if JBA_PGD in idle or len(busy) < 2:
         raise NotMeasuredError(f"Table {FEW.upper()}: there is nothing to compare{_without(idle)}")
     same = read.common(FEW, busy)
-    crossed = seen(busy, lambda attack: iterations(same, FEW, attack, "traits_crossed_victim"))
+    crossed = rows_of(busy, lambda attack: iterations(same, FEW, attack, "traits_crossed_victim"))
     ours = crossed.found.get(JBA_PGD, [])
-    best = [
-        place
+    others = [found for attack, found in crossed.found.items() if attack != JBA_PGD]
+    highest = [
+        every(Pair(share, other[place]).beats() for other in others if place < len(other))
         for place, share in enumerate(ours)
-        if share >= max(rounds[place] for rounds in crossed.found.values() if place < len(rounds))
     ]
-    holds = crossed.settled(len(best) == len(ours))
     shown = listed(
         f"{attack} {percent(overall(same, FEW, attack, 'traits_crossed_victim'))}" for attack in crossed.found
     )
-    figures = f"highest in {len(best)} of {len(ours)} iterations; {shown}"
-    return holds, f"{figures}{_without(idle)}{crossed.rest}"
+    told = f"highest in {highest.count(True)} of {len(ours)} iterations"
+    doubt = f", in {highest.count(None)} within the spread" if None in highest else ""
+    return crossed.settled(every(highest)), f"{told}{doubt}; {shown}{_without(idle)}{crossed.rest}"
 
 
-def _cw_crosses_surrogate(read: Reader) -> Found:
+def _cw_crosses_surrogate(read: Reader) -> Finding:
     share = _share(read, FEW, JBA_CW, "surrogate")
-    return exceeds(share, 0.95), f"{percent(share)} cross on the surrogate"
+    return exceeds(share.mean, 0.95), f"{percent(share)} cross on the surrogate"
 
 
-def _cw_stays(read: Reader) -> Found:
+def _cw_stays(read: Reader) -> Finding:
     share = _share(read, FEW, JBA_CW, "victim")
-    return exceeds(0.05, share), f"{percent(share)} cross on the victim"
+    return exceeds(0.05, share.mean), f"{percent(share)} cross on the victim"
 
 
-def _many_cross_more(read: Reader) -> Found:
+def _many_cross_more(read: Reader) -> Finding:
     idle = {*_idle(read, FEW), *_idle(read, MANY)}
     both = [attack for attack in JBAS if attack not in idle]
     if not both:
         raise NotMeasuredError("no JBA could craft anything with few seeds and with many")
-    few, many = (mean(_share(read, table, attack, "victim") for attack in both) for table in (FEW, MANY))
+    few, many = (
+        together([_share(read, table, attack, "victim") for attack in both]) for table in (FEW, MANY)
+    )
+    pair = Pair(many, few)
     left = _without(attack for attack in JBAS if attack in idle)
-    return exceeds(many, few), f"{percent(few)} with few seeds, {percent(many)} with many{left}"
+    return pair.beats(), f"{percent(few)} with few seeds, {percent(many)} with many{pair.doubt}{left}"
 
 
-def _most_stay(read: Reader) -> Found:
-    shares = seen(JBAS, lambda attack: _share(read, MANY, attack, "victim"))
+def _most_stay(read: Reader) -> Finding:
+    shares = rows_of(JBAS, lambda attack: _share(read, MANY, attack, "victim"))
     figures = listed(f"{attack} {percent(share)}" for attack, share in shares.found.items())
-    return shares.all(lambda share: exceeds(0.5, share)), f"{figures}{shares.rest}"
+    return shares.every(lambda share: exceeds(0.5, share.mean)), f"{figures}{shares.rest}"
 
 
-def _transfer_badly(read: Reader) -> Found:
-    def on_both(attack: str) -> tuple[float, float]:
-        return _share(read, MANY, attack, "surrogate"), _share(read, MANY, attack, "victim")
+def _transfer_badly(read: Reader) -> Finding:
+    def on_both(attack: str) -> Pair:
+        return Pair(_share(read, MANY, attack, "surrogate"), _share(read, MANY, attack, "victim"))
 
-    shares = seen((JBA_CW, JBA_BS), on_both)
+    shares = rows_of((JBA_CW, JBA_BS), on_both)
     shown = [
-        f"{attack} {percent(theirs)} on the surrogate, {percent(ours)} on the victim"
-        for attack, (theirs, ours) in shares.found.items()
+        f"{attack} {percent(pair.one)} on the surrogate, {percent(pair.other)} on the victim"
+        for attack, pair in shares.found.items()
     ]
-    return shares.all(lambda pair: exceeds(pair[0] / 2, pair[1])), "; ".join(shown) + shares.rest
+    return shares.every(lambda pair: Pair(pair.one.times(0.5), pair.other).beats()), "; ".join(
+        shown
+    ) + shares.rest
 
 
 CLAIMS = (

@@ -3,11 +3,12 @@
 Their accounts are bans as they are: there are enough of them.
 """
 
+from dataclasses import replace
 from functools import partial
 
 from redhanded.experiments.claims.adaptive import NONE, no_fewer, no_foreign_filter
-from redhanded.experiments.claims.base import Claim, Found
-from redhanded.experiments.claims.reader import Pair, Reader, bans, listed, seen
+from redhanded.experiments.claims.base import Claim, Finding
+from redhanded.experiments.claims.reader import NEAR_FLOOR, Pair, Reader, bans, every, listed, rows_of
 from redhanded.experiments.claims.similarity import beside_floor, far_above
 from redhanded.experiments.tables.adaptive import BLINDING, FULL_CINIC10
 from redhanded.experiments.tables.base import ACCOUNTS
@@ -16,31 +17,32 @@ DOUBLED = (1.5, 2.5)
 """Times that are nearer to twice than to once or three times."""
 
 
-def _caught(read: Reader) -> Found:
-    price, floor = read.figure("xiii", NONE, ACCOUNTS).mean, read.floor("xiii", NONE)
-    return far_above(price, floor), beside_floor(price, floor)
+def _caught(read: Reader) -> Finding:
+    pair = Pair(read.figure("xiii", NONE, ACCOUNTS), read.floor("xiii", NONE), NEAR_FLOOR)
+    return far_above(pair), beside_floor(pair)
 
 
 def _beside_plain(read: Reader, row: str) -> Pair:
-    return read.pair("xiii", row, NONE, ACCOUNTS)
+    return replace(read.pair("xiii", row, NONE, ACCOUNTS), least=NEAR_FLOOR)
 
 
-def _filtering_fails(read: Reader) -> Found:
-    filtered, plain = pair = _beside_plain(read, FULL_CINIC10)
-    return no_fewer(pair), f"none {bans(plain)}, filtering {bans(filtered)}"
+def _filtering_fails(read: Reader) -> Finding:
+    pair = _beside_plain(read, FULL_CINIC10)
+    return no_fewer(pair), f"none {bans(pair.other)}, filtering {bans(pair.one)}"
 
 
-def _filtering_doubles(read: Reader) -> Found:
-    filtered, plain = _beside_plain(read, FULL_CINIC10)
-    low, high = (times * plain.mean for times in DOUBLED)
-    return low <= filtered.mean <= high, f"none {bans(plain)}, filtering {bans(filtered)}"
+def _filtering_doubles(read: Reader) -> Finding:
+    pair = _beside_plain(read, FULL_CINIC10)
+    low, high = (replace(pair, other=pair.other.times(times)) for times in DOUBLED)
+    doubled = every((low.keeps(), high.turned.keeps()))
+    return doubled, f"none {bans(pair.other)}, filtering {bans(pair.one)}"
 
 
-def _blinding_fails(read: Reader) -> Found:
+def _blinding_fails(read: Reader) -> Finding:
     rows = [row for row in read.rows("xiii", ACCOUNTS) if row in BLINDING]
-    pairs = seen(rows, lambda row: _beside_plain(read, row))
+    pairs = rows_of(rows, lambda row: _beside_plain(read, row))
     shown = listed(f"{row} {bans(pair.one)}" for row, pair in pairs.found.items())
-    return pairs.all(no_fewer), f"none {bans(read.figure('xiii', NONE, ACCOUNTS))}, {shown}{pairs.rest}"
+    return pairs.every(no_fewer), f"none {bans(read.figure('xiii', NONE, ACCOUNTS))}, {shown}{pairs.rest}"
 
 
 CLAIMS = (

@@ -1,17 +1,19 @@
 """Tables XIV and XV, Figures 13 and 14: the likelihood detector (§VIII-B)."""
 
-from redhanded.experiments.claims.base import Claim, Found
+from redhanded.experiments.claims.base import Claim, Finding
 from redhanded.experiments.claims.query_sets import at_hand
 from redhanded.experiments.claims.reader import (
     NEAR_FLOOR,
     NotMeasuredError,
+    Pair,
     Reader,
-    Seen,
+    Rows,
+    Sample,
     bans,
-    doubt,
+    every,
     exceeds,
     listed,
-    seen,
+    rows_of,
 )
 from redhanded.experiments.claims.similarity import beside_floor, far_above
 from redhanded.experiments.tables import Entry
@@ -46,7 +48,7 @@ def _seeds_alone(read: Reader) -> float:
     return float(area)
 
 
-def _falls(read: Reader) -> Found:
+def _falls(read: Reader) -> Finding:
     """Figure 13 is of what is crafted: the first queries are natural, and there "two lines converge".
 
     So what JB-top3 crafted is compared with its own seeds, each against held-out honest images. An area is a
@@ -60,29 +62,28 @@ def _falls(read: Reader) -> Found:
         raise NotMeasuredError("Table XIV: JB-top3 could craft nothing")
     crafted = (sent * area - seeds * alone) / (sent - seeds)
     figures = f"AUROC of honest images above what JB-top3 crafted {crafted:.3f}, above its seeds {alone:.3f}"
-    return exceeds(crafted, alone, UNLIKELIER), figures
+    pair = Pair(Sample(crafted), Sample(alone), UNLIKELIER)
+    return pair.beats(), f"{figures}{pair.doubt}"
 
 
-def _outperforms(read: Reader) -> Found:
+def _outperforms(read: Reader) -> Finding:
     own = _own(read)
-    likelihood, similarity = read.price("xiv", own), read.price("viii", own, f"{ACCOUNTS}, {JB_TOP3}")
-    floor = read.floor("xiv", own)
-    figures = f"likelihood {beside_floor(likelihood.mean, floor)}, similarity {bans(similarity)}"
-    dearer = not exceeds(MULTIPLE * similarity.mean, likelihood.mean)
-    holds = far_above(likelihood.mean, floor) and dearer
-    return holds, f"{figures}{doubt(likelihood, similarity, NEAR_FLOOR)}"
+    likelihood, similarity = read.beside_floor("xiv", own), read.price("viii", own, f"{ACCOUNTS}, {JB_TOP3}")
+    dearer = Pair(likelihood.one, similarity.times(MULTIPLE), NEAR_FLOOR).keeps()
+    figures = f"likelihood {beside_floor(likelihood)}, similarity {bans(similarity)}"
+    return every((far_above(likelihood), dearer)), figures
 
 
 def _able(read: Reader) -> None:
     """Raise unless it finds the theft it was built for: a detector that never alarms overlooks everything."""
     own = _own(read)
-    if not far_above(read.price("xiv", own).mean, read.floor("xiv", own)):
+    if far_above(read.beside_floor("xiv", own)) is not True:
         raise NotMeasuredError("the detector bans nobody on the victim's own set either")
 
 
-def _overlooks(read: Reader) -> Found:
-    prices = seen(at_hand(read.world, UNSEEN), lambda row: read.price("xiv", row).mean)
-    overlooked = prices.all(lambda price: not price)
+def _overlooks(read: Reader) -> Finding:
+    prices = rows_of(at_hand(read.world, UNSEEN), lambda row: read.price("xiv", row).mean)
+    overlooked = prices.every(lambda price: not price)
     if overlooked:
         _able(read)
     shown = listed(f"{row} {bans(price)}" for row, price in prices.found.items())
@@ -94,17 +95,17 @@ def _has_unseen(world: World) -> str:
     return "" if found else f"none of {listed(UNSEEN)} holds {world.n_seed_large:,} images here"
 
 
-def _rates(read: Reader, rows: list[str]) -> Seen[str, float]:
-    return seen(rows, lambda row: read.figure("xv", row, FPR).mean)
+def _rates(read: Reader, rows: list[str]) -> Rows[str, float]:
+    return rows_of(rows, lambda row: read.figure("xv", row, FPR).mean)
 
 
 def _alarmed(world: World) -> list[str]:
     return [row for row in ALARMED if row in world.query_sets and world.query_sets[row].benign]
 
 
-def _false_alarms(read: Reader) -> Found:
+def _false_alarms(read: Reader) -> Finding:
     rates = _rates(read, _alarmed(read.world))
-    holds = rates.all(lambda rate: not exceeds(ALARMING, rate))
+    holds = rates.every(lambda rate: not exceeds(ALARMING, rate))
     return holds, listed(f"{row} {rate:.3%}" for row, rate in rates.found.items()) + rates.rest
 
 
@@ -112,14 +113,14 @@ def _has_alarmed(world: World) -> str:
     return "" if _alarmed(world) else f"none of {listed(ALARMED)} is at hand here"
 
 
-def _either_or(read: Reader) -> Found:
+def _either_or(read: Reader) -> Finding:
     own = next(iter(read.world.query_sets))
     at_hand = read.rows("xv", FPR)
     rows = [row for row in read.rows("xiv", ACCOUNTS) if row != own and row in at_hand]
     if not rows:
         raise NotMeasuredError("Tables XIV and XV have no other set in common here")
-    places = seen(rows, lambda row: (read.price("xiv", row).mean, read.figure("xv", row, FPR).mean))
-    useless = places.all(lambda found: not found[0] or not exceeds(ALARMING, found[1]))
+    places = rows_of(rows, lambda row: (read.price("xiv", row).mean, read.figure("xv", row, FPR).mean))
+    useless = places.every(lambda found: not found[0] or not exceeds(ALARMING, found[1]))
     if useless:
         _able(read)
     shown = listed(f"{row} {bans(price)} at {rate:.3%}" for row, (price, rate) in places.found.items())

@@ -2,20 +2,19 @@
 
 from collections.abc import Mapping
 from functools import partial
-from statistics import mean
 
-from redhanded.experiments.claims.base import Claim, Found
+from redhanded.experiments.claims.base import Claim, Finding
 from redhanded.experiments.claims.reader import (
     POINT,
+    Pair,
     Reader,
-    Sample,
-    doubt,
-    exceeds,
+    every,
     lacking,
     listed,
     percent,
     points,
-    seen,
+    rows_of,
+    together,
 )
 from redhanded.experiments.tables.extraction import JB_TOP3, JBA_PGD
 from redhanded.experiments.worlds.world import World
@@ -37,52 +36,56 @@ MOST = 0.23
 BOTH = (JB_TOP3, JBA_PGD)
 
 
-def _best_of_set(read: Reader, table: str, row: str) -> float:
-    """How much the better JBA adds to the seeds of a set."""
-    best = max(read.figure(table, row, attack).mean for attack in BOTH)
-    return best - read.figure(table, row, RS).mean
+def _beside_seeds(read: Reader, table: str, row: str, attack: str) -> Pair:
+    """What an attack steals with a set, and what sampling its seeds alone does."""
+    return Pair(read.figure(table, row, attack), read.figure(table, row, RS))
 
 
-def _pgd_beats_seeds(read: Reader, table: str) -> Found:
-    def gain(row: str) -> float:
-        return read.figure(table, row, JBA_PGD).mean - read.figure(table, row, RS).mean
-
-    gains = seen(read.rows(table, RS), gain)
-    holds = gains.all(lambda gain: exceeds(gain, 0.0, POINT))
-    least = min(gains.found, key=lambda row: gains.found[row])
-    return holds, f"least {points(gains.found[least])} with {least}, sets: {len(gains.found)}{gains.rest}"
+def _best_of_set(read: Reader, table: str, row: str) -> Pair:
+    """What the better JBA adds to the seeds of a set."""
+    return max((_beside_seeds(read, table, row, attack) for attack in BOTH), key=lambda pair: pair.gain)
 
 
-def _gain_range(read: Reader) -> Found:
+def _pgd_beats_seeds(read: Reader, table: str) -> Finding:
+    pairs = rows_of(read.rows(table, RS), lambda row: _beside_seeds(read, table, row, JBA_PGD))
+    holds = pairs.every(Pair.beats)
+    least = min(pairs.found, key=lambda row: pairs.found[row].gain)
+    shown = f"least {points(pairs.found[least].gain)} with {least}, sets: {len(pairs.found)}"
+    return holds, f"{shown}{pairs.rest}"
+
+
+def _gain_range(read: Reader) -> Finding:
     settings = [(table, row) for table in ("iv", "v") for row in read.rows(table, RS)]
-    gains = seen(settings, lambda setting: _best_of_set(read, *setting))
-    holds = gains.all(lambda gain: not exceeds(2 * POINT, gain, POINT) and not exceeds(gain, MOST, POINT))
-    low, high = min(gains.found.values()), max(gains.found.values())
+    gains = rows_of(settings, lambda setting: _best_of_set(read, *setting))
+    holds = gains.every(lambda pair: every((pair.beats(), pair.turned.keeps(MOST + POINT))))
+    low, *_, high = sorted(pair.gain for pair in gains.found.values())
     return holds, f"{points(low)} to {points(high)} points over {len(gains.found)} settings{gains.rest}"
 
 
-def _more_with_few(read: Reader) -> Found:
+def _more_with_few(read: Reader) -> Finding:
     more = read.rows("v", RS)
     both = [row for row in read.rows("iv", RS) if row in more]
-    few, many = (mean(_best_of_set(read, table, row) for row in both) for table in ("iv", "v"))
-    figures = f"mean gain over {len(both)} sets {points(few)} with few seeds, {points(many)} with many"
-    return exceeds(few, many), f"{figures}{doubt(Sample((few,)), Sample((many,)))}"
+    few, many = (
+        together([_best_of_set(read, table, row).difference for row in both]) for table in ("iv", "v")
+    )
+    figures = (
+        f"mean gain over {len(both)} sets {points(few.mean)} with few seeds, {points(many.mean)} with many"
+    )
+    return Pair(few, many).beats(), f"{figures}{Pair(few, many).doubt}"
 
 
-def _likeness(read: Reader, table: str) -> Found:
+def _likeness(read: Reader, table: str) -> Finding:
     own, close = next(iter(read.world.query_sets)), read.world.close_set
-    sets = seen(read.rows(table, JBA_PGD), lambda row: read.figure(table, row, JBA_PGD).mean)
+    sets = rows_of(read.rows(table, JBA_PGD), lambda row: read.figure(table, row, JBA_PGD))
     found = sets.found
     rest = [row for row in found if row not in (own, close)]
     order = [(own, close), *((better, row) for better in (own, close) for row in rest)]
     holds = sets.settled(
-        all(
-            exceeds(found[better], found[row], POINT)
-            for better, row in order
-            if {better, row} <= found.keys()
+        every(
+            Pair(found[better], found[row]).beats() for better, row in order if {better, row} <= found.keys()
         )
     )
-    shown = [row for row in (own, close) if row in found] + sorted(rest, key=lambda row: -found[row])[:1]
+    shown = [row for row in (own, close) if row in found] + sorted(rest, key=lambda row: -found[row].mean)[:1]
     return holds, listed(f"{row} {percent(found[row])}" for row in shown) + sets.rest
 
 
@@ -90,55 +93,56 @@ def _close_set(world: World, table: str) -> str:
     return lacking(table, world.close_set, JBA_PGD, world)
 
 
-def _bottom(read: Reader) -> Found:
+def _bottom(read: Reader) -> Finding:
     name = next(row for row in read.rows("iv", RS) if row in BOTTOM)
     places = [(column, row) for column in (RS, *BOTH) for row in read.rows("iv", column) if row != name]
 
-    def above(place: tuple[str, str]) -> tuple[float, float]:
+    def above(place: tuple[str, str]) -> Pair:
         column, row = place
-        return read.figure("iv", row, column).mean, read.figure("iv", name, column).mean
+        return Pair(read.figure("iv", row, column), read.figure("iv", name, column))
 
-    sets = seen(places, above)
-    holds = sets.all(lambda pair: not exceeds(pair[1], pair[0], POINT))
+    sets = rows_of(places, above)
+    holds = sets.every(lambda pair: pair.keeps(POINT))
     shown = []
     for column in dict.fromkeys(column for column, _ in sets.found):
         lowest = min(
-            (place for place in sets.found if place[0] == column), key=lambda place: sets.found[place]
+            (place for place in sets.found if place[0] == column),
+            key=lambda place: sets.found[place].one.mean,
         )
-        other, ours = sets.found[lowest]
-        shown.append(f"{column} {percent(ours)}, lowest other {lowest[1]} {percent(other)}")
+        pair = sets.found[lowest]
+        shown.append(f"{column} {percent(pair.other)}, lowest other {lowest[1]} {percent(pair.one)}")
     return holds, f"{name}: " + "; ".join(shown) + sets.rest
 
 
-def _pool_and_jba(read: Reader, place: tuple[str, str]) -> tuple[float, float]:
+def _pool_and_jba(read: Reader, place: tuple[str, str]) -> Pair:
     """What random sampling of a set steals with the whole budget, and what a JBA does with its seeds."""
     row, attack = place
-    return read.figure("vi", row, RS).mean, read.figure("v", row, attack).mean
+    return Pair(read.figure("vi", row, RS), read.figure("v", row, attack))
 
 
-def _beside_pool(world: World, found: Mapping[tuple[str, str], tuple[float, float]]) -> str:
+def _beside_pool(world: World, found: Mapping[tuple[str, str], Pair]) -> str:
     """Write each set's figures; where the set has fewer images than the budget, how many were sent."""
     shown = []
     for row in dict.fromkeys(row for row, _ in found):
         images = world.query_sets[row].images
         sent = f" of {images:,} images" if images < world.budget else ""
-        (pool, _), *_ = (figures for (name, _), figures in found.items() if name == row)
-        jbas = [f"{attack} {percent(jba)}" for (name, attack), (_, jba) in found.items() if name == row]
+        pool = next(pair.one for (name, _), pair in found.items() if name == row)
+        jbas = [f"{attack} {percent(pair.other)}" for (name, attack), pair in found.items() if name == row]
         shown.append(f"{row}: RS{sent} {percent(pool)}, {listed(jbas)}")
     return "; ".join(shown)
 
 
-def _jbas_beat_pool(read: Reader) -> Found:
+def _jbas_beat_pool(read: Reader) -> Finding:
     places = [(row, attack) for row in at_hand(read.world, LOW) for attack in BOTH]
-    sets = seen(places, lambda place: _pool_and_jba(read, place))
-    holds = sets.all(lambda pair: exceeds(pair[1], pair[0], POINT))
+    sets = rows_of(places, lambda place: _pool_and_jba(read, place))
+    holds = sets.every(lambda pair: pair.turned.beats())
     return holds, f"{_beside_pool(read.world, sets.found)}{sets.rest}"
 
 
-def _pool_beats_jbas(read: Reader) -> Found:
+def _pool_beats_jbas(read: Reader) -> Finding:
     places = [(row, attack) for row in _whole(read.world) for attack in BOTH]
-    sets = seen(places, lambda place: _pool_and_jba(read, place))
-    holds = sets.all(lambda pair: exceeds(pair[0], pair[1], POINT))
+    sets = rows_of(places, lambda place: _pool_and_jba(read, place))
+    holds = sets.every(Pair.beats)
     return holds, f"{_beside_pool(read.world, sets.found)}{sets.rest}"
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from statistics import mean
-from typing import Any, Generic, NamedTuple, TypeVar
+from typing import Any, Generic, TypeVar
 
 from redhanded.experiments.runner.store import Record
 from redhanded.experiments.tables import TABLES, Entry, Look, Table
@@ -23,38 +23,99 @@ class NotMeasuredError(Exception):
     """A claim needs a figure that is in no record; the text says which."""
 
 
+Answer = bool | None
+"""Whether something is so; None where the figures cannot tell."""
+
+
+def every(answers: Iterable[Answer]) -> Answer:
+    """Whether all are so: one that is not decides, and then one that cannot be told."""
+    given = set(answers)
+    return False if False in given else None if None in given else True
+
+
+def if_so(premise: Answer, answer: Answer) -> Answer:
+    """Return the answer where its premise is given; what the premise spares is so."""
+    spared = None if premise is None else not premise
+    return True if spared or answer else None if spared is None or answer is None else False
+
+
 @dataclass(frozen=True)
 class Sample:
-    """One figure as measured, a value a seed."""
+    """One figure as measured: its mean over seeds, and how far they range."""
 
-    values: tuple[float, ...]
+    mean: float
+    range: float = 0.0
+    """The largest less the smallest; one seed alone has none."""
+    count: int = 1
 
-    @property
-    def mean(self) -> float:
-        """The mean over the seeds there are."""
-        return mean(self.values)
+    @classmethod
+    def of(cls, values: Sequence[float]) -> "Sample":
+        """Return what a value a seed comes to."""
+        return cls(mean(values), max(values) - min(values), len(values))
 
-    @property
-    def range(self) -> float:
-        """The largest less the smallest."""
-        return max(self.values) - min(self.values)
+    def times(self, factor: float) -> "Sample":
+        """Return a multiple of it."""
+        return Sample(factor * self.mean, factor * self.range, self.count)
 
     @property
     def seeds(self) -> str:
         """How many seeds there are, in words."""
-        return "1 seed" if len(self.values) == 1 else f"{len(self.values)} seeds"
+        return "1 seed" if self.count == 1 else f"{self.count} seeds"
 
 
-class Pair(NamedTuple):
-    """Two figures of the same seeds."""
+def together(samples: Sequence[Sample]) -> Sample:
+    """Return the mean of several figures; on average it varies by no more than they do."""
+    return Sample(mean(one.mean for one in samples), mean(one.range for one in samples))
+
+
+@dataclass(frozen=True)
+class Pair:
+    """Two figures to compare: the one place where a difference is told from its spread.
+
+    A difference is told if what it is held against lies farther away than the spread: the larger of the two
+    ranges over seeds, and at least `least`, since one seed alone has no range and three have a small one by
+    luck. For accuracies and other shares that is the paper's own point, for bans the two that may be chance.
+    """
 
     one: Sample
     other: Sample
+    least: float = POINT
 
     @property
     def gain(self) -> float:
         """By how much the first exceeds the second."""
         return self.one.mean - self.other.mean
+
+    @property
+    def spread(self) -> float:
+        """By how much the two may differ by luck."""
+        return max(self.least, self.one.range, self.other.range)
+
+    @property
+    def turned(self) -> "Pair":
+        """The second beside the first."""
+        return Pair(self.other, self.one, self.least)
+
+    @property
+    def difference(self) -> Sample:
+        """The gain as a figure, which varies as the two do."""
+        return Sample(self.gain, max(self.one.range, self.other.range), min(self.one.count, self.other.count))
+
+    @property
+    def doubt(self) -> str:
+        """Say that the two differ by no more than their spread."""
+        return " (within the spread)" if within(self.gain, 0.0, self.spread) else ""
+
+    def beats(self, by: float = 0.0) -> Answer:
+        """Whether the first exceeds the second by more than `by`; neither, within the spread of it."""
+        return None if within(self.gain, by, self.spread) else exceeds(self.gain, by)
+
+    def keeps(self, by: float = 0.0) -> Answer:
+        """Whether the first falls at most `by` below the second.
+
+        The tolerance is the claim's: what stays within it is so. A breach must exceed the spread, too.
+        """
+        return not exceeds(-self.gain, by) or (None if within(-self.gain, by, self.spread) else False)
 
 
 Row = TypeVar("Row")
@@ -62,7 +123,7 @@ Figure = TypeVar("Figure")
 
 
 @dataclass(frozen=True)
-class Seen(Generic[Row, Figure]):
+class Rows(Generic[Row, Figure]):
     """What was read of the rows that a claim of every row is about, and which of them could not be read.
 
     One row that refutes such a claim decides it; one that is not measured leaves it open only until then.
@@ -71,15 +132,15 @@ class Seen(Generic[Row, Figure]):
     found: dict[Row, Figure]
     missing: tuple[NotMeasuredError, ...]
 
-    def all(self, confirms: Callable[[Figure], bool]) -> bool:
+    def every(self, confirms: Callable[[Figure], Answer]) -> Answer:
         """Whether every row confirms; raises what is missing unless a row refutes."""
-        return self.settled(all(map(confirms, self.found.values())))
+        return self.settled(every(map(confirms, self.found.values())))
 
-    def settled(self, holds: bool) -> bool:
-        """Return what the rows there are say of a claim of every row; raises what is missing if it holds."""
-        if holds and self.missing:
+    def settled(self, answer: Answer) -> Answer:
+        """Return what the rows say of a claim of all; raises what is missing unless they refute it."""
+        if answer is not False and self.missing:
             raise self.missing[0]
-        return holds
+        return answer
 
     @property
     def rest(self) -> str:
@@ -87,7 +148,7 @@ class Seen(Generic[Row, Figure]):
         return f"; {len(self.missing)} more not measured" if self.missing else ""
 
 
-def seen(rows: Iterable[Row], look: Callable[[Row], Figure]) -> Seen[Row, Figure]:
+def rows_of(rows: Iterable[Row], look: Callable[[Row], Figure]) -> Rows[Row, Figure]:
     """Read each row; those that are not measured are noted."""
     found: dict[Row, Figure] = {}
     missing = []
@@ -96,7 +157,7 @@ def seen(rows: Iterable[Row], look: Callable[[Row], Figure]) -> Seen[Row, Figure
             found[row] = look(row)
         except NotMeasuredError as lacking:
             missing.append(lacking)
-    return Seen(found, tuple(missing))
+    return Rows(found, tuple(missing))
 
 
 @dataclass(frozen=True)
@@ -143,7 +204,7 @@ class Reader:
         """Return what an entry shows."""
         self.records_of(entry, place)
         try:
-            return Sample(tuple(entry.values(self.look)))
+            return Sample.of(entry.values(self.look))
         except KeyError as lacking:
             raise NotMeasuredError(f"{place}: its record has no {lacking}") from lacking
 
@@ -170,7 +231,7 @@ class Reader:
     def prices(self, table: str, row: str, other: str) -> Pair:
         """Return the accounts of two rows, of the seeds that both have measured."""
         same = self.common(table, (row, other), ACCOUNTS)
-        return Pair(same.price(table, row), same.price(table, other))
+        return Pair(same.price(table, row), same.price(table, other), NEAR_FLOOR)
 
     def fields(self, name: str, table: str, row: str, column: str = ACCURACY) -> list[Any]:
         """Return one field of the records behind a place, one a seed."""
@@ -191,11 +252,15 @@ class Reader:
         """
         flags = self.fields("flags", table, row, column)
         quotas = self.fields("flags_to_ban", table, row, column)
-        return Sample(tuple(count / quota for count, quota in zip(flags, quotas, strict=True)))
+        return Sample.of([count / quota for count, quota in zip(flags, quotas, strict=True)])
 
-    def floor(self, table: str, row: str, column: str = ACCOUNTS) -> float:
+    def floor(self, table: str, row: str, column: str = ACCOUNTS) -> Sample:
         """Return the bans that an honest stream of the same length earns, in fractions."""
-        return float(mean(self.fields("benign_floor", table, row, column)))
+        return Sample.of([float(floor) for floor in self.fields("benign_floor", table, row, column)])
+
+    def beside_floor(self, table: str, row: str, column: str = ACCOUNTS) -> Pair:
+        """Return bans beside those of an honest stream."""
+        return Pair(self.price(table, row, column), self.floor(table, row, column), NEAR_FLOOR)
 
 
 def lacking(table: str, row: str, column: str, world: World) -> str:
@@ -212,12 +277,6 @@ def exceeds(more: float, less: float, by: float = 0.0) -> bool:
 def within(one: float, other: float, by: float) -> bool:
     """Whether two figures differ by no more than `by`."""
     return abs(one - other) <= by + ROUNDING
-
-
-def doubt(one: Sample, other: Sample, least: float = POINT) -> str:
-    """Say that two figures differ by no more than their seeds do, or by no more than `least`."""
-    spread = max(least, one.range, other.range)
-    return " (within the spread)" if within(one.mean, other.mean, spread) else ""
 
 
 def percent(share: float | Sample) -> str:

@@ -4,10 +4,11 @@ The paper speaks of shares of the generated data: an iteration weighs as many im
 first, of a few seeds, far less than the last.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from typing import NamedTuple
 
-from redhanded.experiments.claims.reader import NotMeasuredError, Reader
+from redhanded.experiments.claims.reader import NotMeasuredError, Reader, Sample
 from redhanded.experiments.runner.store import Record
 
 TRACED = "traits_confidence_surrogate"
@@ -50,14 +51,23 @@ def rounds(read: Reader, table: str, attack: str, trait: str) -> list[list[Weigh
     ]
 
 
-def iterations(read: Reader, table: str, attack: str, trait: str) -> list[float]:
+def iterations(read: Reader, table: str, attack: str, trait: str) -> list[Sample]:
     """Return a trait at each iteration, over all images of all seeds."""
-    return [_pooled(parts) for parts in zip(*rounds(read, table, attack, trait), strict=False)]
+    return [
+        _sample([[part] for part in parts])
+        for parts in zip(*rounds(read, table, attack, trait), strict=False)
+    ]
 
 
-def overall(read: Reader, table: str, attack: str, trait: str) -> float:
+def overall(read: Reader, table: str, attack: str, trait: str) -> Sample:
     """Return a trait over all images of all iterations and seeds."""
-    return _pooled(part for parts in rounds(read, table, attack, trait) for part in parts)
+    return _sample(rounds(read, table, attack, trait))
+
+
+def _sample(seeds: Sequence[Sequence[Weighted]]) -> Sample:
+    """Pool all images; what varies is each seed's own share."""
+    own = Sample.of([_pooled(parts) for parts in seeds])
+    return replace(own, mean=_pooled(part for parts in seeds for part in parts))
 
 
 def _pooled(parts: Iterable[Weighted]) -> float:

@@ -5,17 +5,18 @@ Accounts are bans in fractions, beside the benign floor; the detector is the one
 
 from functools import partial
 
-from redhanded.experiments.claims.base import Claim, Found
+from redhanded.experiments.claims.base import Claim, Finding
 from redhanded.experiments.claims.reader import (
     NEAR_FLOOR,
+    Answer,
     Pair,
     Reader,
-    Seen,
+    Rows,
     bans,
-    doubt,
+    every,
     exceeds,
     listed,
-    seen,
+    rows_of,
 )
 from redhanded.experiments.tables.base import ACCOUNTS, FPR
 from redhanded.experiments.tables.extraction import JB_TOP3, JBA_BS, JBA_CW, JBA_PGD
@@ -30,29 +31,24 @@ LEAST_FPR, MOST_FPR = 0.00007, 0.00013
 """0.01 ± 0.003%."""
 
 
-def far_above(price: float, floor: float) -> bool:
+def far_above(pair: Pair) -> Answer:
     """Whether bans are detection: over three times what honest users pay, and more than two bans above."""
-    return exceeds(price, FAR * floor) and exceeds(price, floor, NEAR_FLOOR)
+    return every((exceeds(pair.one.mean, FAR * pair.other.mean), pair.beats()))
 
 
-def beside_floor(price: float, floor: float) -> str:
+def beside_floor(pair: Pair) -> str:
     """Write bans beside their floor, and whether they are near it."""
-    near = "" if exceeds(price, floor, NEAR_FLOOR) else f", within {NEAR_FLOOR:g} bans of it"
-    return f"{bans(price)} (floor {bans(floor)}{near})"
+    return f"{bans(pair.one)} (floor {bans(pair.other)}){pair.doubt}"
 
 
 def _row(attack: str) -> str:
     return f"{attack}, per-pair loss"
 
 
-def _caught(read: Reader, loss: str) -> Found:
-    def beside(attack: str) -> tuple[float, float]:
-        row = f"{attack}, {loss} loss"
-        return read.price("vii", row).mean, read.floor("vii", row)
-
-    prices = seen((JB_TOP3, JBA_PGD), beside)
-    shown = [f"{attack} {beside_floor(*found)}" for attack, found in prices.found.items()]
-    return prices.all(lambda found: far_above(*found)), f"{listed(shown)}{prices.rest}"
+def _caught(read: Reader, loss: str) -> Finding:
+    prices = rows_of((JB_TOP3, JBA_PGD), lambda attack: read.beside_floor("vii", f"{attack}, {loss} loss"))
+    shown = [f"{attack} {beside_floor(found)}" for attack, found in prices.found.items()]
+    return prices.every(far_above), f"{listed(shown)}{prices.rest}"
 
 
 def _beside_top3(read: Reader, attack: str) -> Pair:
@@ -60,19 +56,18 @@ def _beside_top3(read: Reader, attack: str) -> Pair:
 
 
 def _both_prices(attack: str, pair: Pair) -> str:
-    price, top3 = pair
-    return f"{attack} {bans(price)}, JB-top3 {bans(top3)} of {price.seeds}{doubt(*pair, NEAR_FLOOR)}"
+    return f"{attack} {bans(pair.one)}, JB-top3 {bans(pair.other)} of {pair.one.seeds}{pair.doubt}"
 
 
-def _pgd_fewer(read: Reader) -> Found:
+def _pgd_fewer(read: Reader) -> Finding:
     pair = _beside_top3(read, JBA_PGD)
-    return exceeds(0.0, pair.gain), _both_prices(JBA_PGD, pair)
+    return pair.turned.beats(), _both_prices(JBA_PGD, pair)
 
 
-def _more_than_top3(read: Reader) -> Found:
-    pairs = seen((JBA_CW, JBA_BS), lambda attack: _beside_top3(read, attack))
+def _more_than_top3(read: Reader) -> Finding:
+    pairs = rows_of((JBA_CW, JBA_BS), lambda attack: _beside_top3(read, attack))
     shown = "; ".join(_both_prices(*found) for found in pairs.found.items())
-    return pairs.all(lambda pair: exceeds(pair.gain, 0.0)), f"{shown}{pairs.rest}"
+    return pairs.every(Pair.beats), f"{shown}{pairs.rest}"
 
 
 def _column(attack: str) -> str:
@@ -84,43 +79,46 @@ def _places(read: Reader) -> list[tuple[str, str]]:
     return [(row, attack) for attack in (JB_TOP3, JBA_PGD) for row in read.rows("viii", _column(attack))]
 
 
-def _every_set_caught(read: Reader) -> Found:
-    def beside(place: tuple[str, str]) -> tuple[float, float]:
-        row, attack = place
-        return read.price("viii", row, _column(attack)).mean, read.floor("viii", row, _column(attack))
-
-    prices = seen(_places(read), beside)
-    holds = prices.all(lambda found: far_above(*found))
-    caught = sum(far_above(*found) for found in prices.found.values())
-    least = min(prices.found, key=lambda place: prices.found[place])
-    shown = f"{listed(least)} {beside_floor(*prices.found[least])}"
+def _every_set_caught(read: Reader) -> Finding:
+    prices = rows_of(_places(read), lambda place: read.beside_floor("viii", place[0], _column(place[1])))
+    holds = prices.every(far_above)
+    caught = sum(far_above(found) is True for found in prices.found.values())
+    least = min(prices.found, key=lambda place: prices.found[place].one.mean)
+    shown = f"{listed(least)} {beside_floor(prices.found[least])}"
     return holds, f"{caught} of {len(prices.found)} caught, least {shown}{prices.rest}"
 
 
-def _pgd_fewer_by_set(read: Reader) -> Found:
-    def both(row: str) -> tuple[float, float]:
-        pgd, top3 = (read.price("viii", row, _column(attack)).mean for attack in (JBA_PGD, JB_TOP3))
-        return pgd, top3
+def _pgd_fewer_by_set(read: Reader) -> Finding:
+    def both(row: str) -> Pair:
+        pgd, top3 = (read.price("viii", row, _column(attack)) for attack in (JBA_PGD, JB_TOP3))
+        return Pair(pgd, top3, NEAR_FLOOR)
 
-    prices = seen(read.rows("viii", _column(JB_TOP3)), both)
-    shown = listed(f"{row} {bans(pgd)} and {bans(top3)}" for row, (pgd, top3) in prices.found.items())
-    holds = prices.all(lambda pair: exceeds(pair[1], pair[0]))
+    prices = rows_of(read.rows("viii", _column(JB_TOP3)), both)
+    shown = listed(
+        f"{row} {bans(pair.one)} and {bans(pair.other)}{pair.doubt}" for row, pair in prices.found.items()
+    )
+    holds = prices.every(lambda pair: pair.turned.beats())
     return holds, f"PGD and top3: {shown}{prices.rest}"
 
 
-def _others_dearer(read: Reader) -> Found:
+def _others_dearer(read: Reader) -> Finding:
     own = next(iter(read.world.query_sets))
-    prices = seen(_places(read), lambda place: read.price("viii", place[0], _column(place[1])).mean)
+    prices = rows_of(_places(read), lambda place: read.price("viii", place[0], _column(place[1])))
     won, lost, shown = [], [], []
     for attack in (JB_TOP3, JBA_PGD):
         found = {row: price for (row, name), price in prices.found.items() if name == attack}
         shown.append(f"{attack}: " + listed(f"{row} {bans(price)}" for row, price in found.items()))
-        dearer = [own in found and exceeds(price, found[own]) for row, price in found.items() if row != own]
+        dearer = [
+            Pair(price, found[own], NEAR_FLOOR).beats()
+            for row, price in found.items()
+            if own in found and row != own
+        ]
         others = len(read.rows("viii", _column(attack))) - 1
-        won.append(2 * sum(dearer) > others)
-        lost.append(own in found and 2 * dearer.count(False) >= others)
+        won.append(2 * dearer.count(True) > others)
+        lost.append(2 * dearer.count(False) >= others)
     # a majority is one whatever sets are not measured yet
-    return all(won) or prices.settled(not any(lost)), "; ".join(shown) + prices.rest
+    answer = True if all(won) else prices.settled(False if any(lost) else None)
+    return answer, "; ".join(shown) + prices.rest
 
 
 def _rate(read: Reader, row: str) -> float:
@@ -130,22 +128,28 @@ def _rate(read: Reader, row: str) -> float:
     return float(flagged / quota)
 
 
-def _but_outlier(read: Reader) -> Seen[str, float]:
+def _but_outlier(read: Reader) -> Rows[str, float]:
     rows = [row for row in read.rows("ix", FPR) if row in read.world.query_sets and row != OUTLIER]
-    return seen(rows, lambda row: _rate(read, row))
+    return rows_of(rows, lambda row: _rate(read, row))
 
 
-def _fpr_held(read: Reader) -> Found:
+def _fpr_held(read: Reader) -> Finding:
     rates = _but_outlier(read)
-    holds = rates.all(lambda rate: not exceeds(rate, MOST_FPR) and not exceeds(LEAST_FPR, rate))
+    holds = rates.every(lambda rate: not exceeds(rate, MOST_FPR) and not exceeds(LEAST_FPR, rate))
     return holds, listed(f"{row} {rate:.4%}" for row, rate in rates.found.items()) + rates.rest
 
 
-def _svhn_higher(read: Reader) -> Found:
+def _svhn_higher(read: Reader) -> Finding:
+    """Flags and the whole bans that Table IX prints must agree: of few images there is no whole ban."""
     svhn, others = _rate(read, OUTLIER), _but_outlier(read)
-    holds = others.all(lambda rate: exceeds(svhn, rate))
+    printed = rows_of(others.found, lambda row: read.figure("ix", row, FPR).mean)
+    whole = read.figure("ix", OUTLIER, FPR).mean
+    by_flags = others.every(lambda rate: exceeds(svhn, rate))
+    by_bans = every(exceeds(whole, rate) for rate in printed.found.values())
     highest = max(others.found, key=lambda row: others.found[row])
-    return holds, f"SVHN {svhn:.4%}, next {highest} {others.found[highest]:.4%}{others.rest}"
+    shown = f"SVHN {svhn:.4%}, next {highest} {others.found[highest]:.4%}"
+    banned = f"in whole bans {whole:.3%} and {max(printed.found.values()):.3%} at most"
+    return by_flags if by_flags == by_bans else None, f"{shown}; {banned}{others.rest}"
 
 
 def _has_svhn(world: World) -> str:

@@ -205,11 +205,11 @@ def _claims(world: World, look: Look) -> tuple[str, str]:
         (
             one.claim.sentence,
             one.claim.source,
-            one.verdict.ruling,
-            one.verdict.figures + (f". *Why:* {one.why}" if one.why else ""),
+            one.judgement.ruling,
+            one.judgement.figures + (f". *Why:* {one.why}" if one.why else ""),
         )
         for one in judged
-        if one.verdict.ruling in {"holds", "fails"}
+        if one.judgement.ruling in {"holds", "fails", "cannot be told"}
     ]
     words = (
         f"{summary(judged)}. `redhanded claims --world {world.name}` lists all of them; "

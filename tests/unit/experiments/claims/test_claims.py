@@ -14,7 +14,16 @@ from redhanded.errors import RedhandedError
 from redhanded.experiments.cells import Detect
 from redhanded.experiments.cells.datasets import Archived
 from redhanded.experiments.claims import CLAIMS
-from redhanded.experiments.claims.reader import NotMeasuredError, Reader, Sample, doubt, exceeds, within
+from redhanded.experiments.claims.reader import (
+    NotMeasuredError,
+    Pair,
+    Reader,
+    Sample,
+    every,
+    exceeds,
+    if_so,
+    within,
+)
 from redhanded.experiments.runner.store import Store
 from redhanded.experiments.tables import TABLES
 from redhanded.experiments.tables.comparison import Comparison
@@ -188,72 +197,76 @@ def dfme(bench, **fields):
 
 
 FLIPS = {
-    "pgd-best-few": lambda b: b.put("i", TOP3, accuracy=0.711),
-    "cw-bs-below-baseline-few": lambda b: b.put("i", BS, accuracy=0.655),
-    "gain-few": lambda b: b.put("i", PGD, accuracy=0.731),
-    "gain-many": lambda b: b.put("ii", CW, accuracy=0.881),
-    "marginal-effect": lambda b: b.put("i", PGD, accuracy=0.69),
+    "pgd-best-few": lambda b: b.put("i", TOP3, accuracy=0.74),
+    "cw-bs-below-baseline-few": lambda b: b.put("i", BS, accuracy=0.68),
+    "gain-few": lambda b: b.put("i", PGD, accuracy=0.75),
+    "gain-many": lambda b: b.put("ii", CW, accuracy=0.90),
+    "marginal-effect": lambda b: b.put("ii", PGD, accuracy=0.95),
     "dfme-starts-at-chance": lambda b: dfme(b, round_accuracy=[0.1, 0.121, 0.14, 0.71, 0.88]),
     "dfme-ends-far-above-chance": lambda b: dfme(b, round_accuracy=[0.1, 0.1, 0.1, 0.1, 0.2]),
-    "dfme-behind-jba": lambda b: dfme(b, round_accuracy=[0.1, 0.84, 0.85, 0.86, 0.88]),
-    "dfme-400-times": lambda b: dfme(b, round_accuracy=[0.1, 0.1, 0.14, 0.71, 0.83]),
-    "pgd-crosses-most": lambda b: b.put("i", TOP3, traits_crossed_victim=[0.2, 0.31]),
+    "dfme-behind-jba": lambda b: dfme(b, round_accuracy=[0.1, 0.87, 0.88, 0.88, 0.88]),
+    "dfme-400-times": lambda b: dfme(b, round_accuracy=[0.1, 0.1, 0.14, 0.71, 0.80]),
+    "pgd-crosses-most": lambda b: b.put("i", TOP3, traits_crossed_victim=[0.2, 0.35]),
     "cw-crosses-surrogate": lambda b: b.put("i", CW, traits_crossed_surrogate=[0.99, 0.9]),
     "cw-stays-on-victim": lambda b: b.put("i", CW, traits_crossed_victim=[0.04, 0.07]),
     "many-seeds-cross-more": lambda b: b.put("ii", PGD, traits_crossed_victim=[0.1, 0.1]),
     "most-do-not-cross": lambda b: b.put("ii", PGD, traits_crossed_victim=[0.4, 0.7]),
-    "crossing-transfers-badly": lambda b: b.put("ii", BS, traits_crossed_victim=[0.26, 0.26]),
+    "crossing-transfers-badly": lambda b: b.put("ii", BS, traits_crossed_victim=[0.3, 0.3]),
     "cw-bs-uncertain": lambda b: b.put("ii", BS, traits_confidence_surrogate=[confident(75)]),
     "victim-stays-confident": lambda b: b.put("ii", CW, traits_confidence_victim=[confident(49)]),
     "dfme-confidence-even": lambda b: dfme(b, traits_confidence_victim=[PEAK] * 4),
     "dfme-synchronises": lambda b: dfme(b, traits_confidence_surrogate=[EVEN, EVEN, PEAK, PEAK]),
     "cw-closer-than-pgd": lambda b: b.put("ii", CW, traits_l2_standardised=[5.4, 5.8]),
     "clones-overfit": lambda b: b.put("ii", TOP3, transfer_accuracy=0.899),
-    "cw-overfits-more": lambda b: b.put("i", CW, transfer_accuracy=0.93),
-    "pgd-beats-seeds-few": lambda b: b.put("iv", "CUBS200", PGD, accuracy=0.21),
-    "pgd-beats-seeds-many": lambda b: b.put("v", "SVHN", PGD, accuracy=0.24),
-    "gain-by-set": lambda b: b.put("v", "CUBS200", PGD, accuracy=0.551),
-    "gain-larger-with-few": lambda b: b.put("v", "SVHN", PGD, accuracy=0.60),
-    "likeness-ranks-few": lambda b: b.put("iv", "ImageNet1k", PGD, accuracy=0.685),
-    "likeness-ranks-many": lambda b: b.put("v", "CIFAR10", PGD, accuracy=0.85),
-    "bottom-set-lowest": lambda b: b.put("iv", "SVHN", TOP3, accuracy=0.241),
-    "low-quality-jba-wins": lambda b: b.put("vi", "SVHN", "RS", accuracy=0.395),
-    "decent-quality-rs-wins": lambda b: b.put("vi", "CIFAR100", "RS", accuracy=0.785),
+    "cw-overfits-more": lambda b: b.put("i", CW, transfer_accuracy=0.90),
+    "pgd-beats-seeds-few": lambda b: b.put("iv", "CUBS200", PGD, accuracy=0.18),
+    "pgd-beats-seeds-many": lambda b: b.put("v", "SVHN", PGD, accuracy=0.2),
+    "gain-by-set": lambda b: b.put("v", "CUBS200", PGD, accuracy=0.58),
+    "gain-larger-with-few": lambda b: b.put("v", "SVHN", PGD, accuracy=0.90),
+    "likeness-ranks-few": lambda b: b.put("iv", "ImageNet1k", PGD, accuracy=0.71),
+    "likeness-ranks-many": lambda b: b.put("v", "CIFAR10", PGD, accuracy=0.82),
+    "bottom-set-lowest": lambda b: b.put("iv", "SVHN", TOP3, accuracy=0.26),
+    "low-quality-jba-wins": lambda b: b.put("vi", "SVHN", "RS", accuracy=0.43),
+    "decent-quality-rs-wins": lambda b: b.put("vi", "CIFAR100", "RS", accuracy=0.76),
     "jbas-caught": lambda b: b.pay("vii", f"{PGD}, per-pair loss", 14.9),
     "jbas-caught-released": lambda b: b.pay("vii", f"{TOP3}, released loss", 6),
-    "pgd-fewer-than-top3": lambda b: b.pay("vii", f"{PGD}, per-pair loss", 60),
-    "cw-bs-more-than-top3": lambda b: b.pay("vii", f"{BS}, per-pair loss", 58),
+    "pgd-fewer-than-top3": lambda b: b.pay("vii", f"{PGD}, per-pair loss", 62),
+    "cw-bs-more-than-top3": lambda b: b.pay("vii", f"{BS}, per-pair loss", 56),
     "every-set-caught": lambda b: b.pay("viii", "Indoor67", 15, f"{ACCOUNTS}, {PGD}"),
-    "pgd-fewer-every-set": lambda b: b.pay("viii", "SVHN", 222, f"{ACCOUNTS}, {PGD}"),
-    "other-sets-dearer": lambda b: b.pay("viii", "CIFAR10", 94, f"{ACCOUNTS}, {TOP3}"),
+    "pgd-fewer-every-set": lambda b: b.pay("viii", "SVHN", 224, f"{ACCOUNTS}, {PGD}"),
+    "other-sets-dearer": lambda b: b.pay("viii", "CIFAR10", 120, f"{ACCOUNTS}, {TOP3}"),
     "fpr-held": lambda b: b.put("ix", "CUBS200", FPR, flag_rate=0.0066),
-    "svhn-fpr-higher": lambda b: b.put("ix", "SVHN", FPR, flag_rate=0.0064),
-    "filtering-best-x": lambda b: b.pay("x", "scale, corrected", 10),
-    "filtering-best-xi": lambda b: b.put("xi", "filtering", accuracy=0.83),
+    "svhn-fpr-higher": lambda b: b.put("ix", "SVHN", FPR, flag_rate=0.0064, fpr=0.0001),
+    "filtering-best-x": lambda b: b.pay("x", "scale, corrected", 8),
+    "filtering-best-xi": lambda b: b.put("xi", "filtering", accuracy=0.82),
     "filtering-best-xii": lambda b: b.put("xii", "auto-encoder, corrected", accuracy=0.81),
-    "filtering-fifth": lambda b: b.pay("x", "filtering", 15),
-    "noise-and-colour-raise": lambda b: b.pay("x", "gaussian, corrected", 58),
-    "scale-translate-lower": lambda b: b.put("x", "translate, corrected", accuracy=0.839),
-    "scale-best-blinding": lambda b: b.pay("x", "rotate, corrected", 28),
-    "auto-encoder-costs": lambda b: b.put("x", "auto-encoder, corrected", accuracy=0.84),
-    "contrast-costs": lambda b: b.put("x", "contrast, corrected", accuracy=0.84),
-    "robust-x": lambda b: b.pay("x", "translate, corrected", 4.9),
+    "filtering-fifth": lambda b: b.pay("x", "filtering", 17),
+    "noise-and-colour-raise": lambda b: b.pay("x", "gaussian, corrected", 56),
+    "scale-translate-lower": lambda b: b.put("x", "translate, corrected", accuracy=0.82),
+    "scale-best-blinding": lambda b: b.pay("x", "rotate, corrected", 25),
+    "auto-encoder-costs": lambda b: b.put("x", "auto-encoder, corrected", accuracy=0.86),
+    "contrast-costs": lambda b: b.put("x", "contrast, corrected", accuracy=0.86),
+    "robust-x": lambda b: b.pay("x", "translate, corrected", 2.9),
     "robust-xi": lambda b: b.put("xi", "auto-encoder, corrected", accuracy=0.85),
-    "robust-xii": lambda b: b.pay("xii", "filtering", 7),
+    "robust-xii": lambda b: b.pay("xii", "filtering", 2),
     "eight-accounts": lambda b: b.pay("xii", "filtering", 7.9),
-    "foreign-filter-fails-x": lambda b: b.pay("x", FULL, 53),
-    "foreign-filter-fails-xi": lambda b: b.pay("xi", FULL, 18),
-    "foreign-filter-fails-xii": lambda b: b.pay("xii", FULL, 48),
+    "foreign-filter-fails-x": lambda b: b.pay("x", FULL, 50),
+    "foreign-filter-fails-xi": lambda b: b.pay("xi", FULL, 16),
+    "foreign-filter-fails-xii": lambda b: b.pay("xii", FULL, 40),
     "dfme-caught": lambda b: b.put("xiii", "none", ACCOUNTS, benign_floor=20_000.0),
     "dfme-filtering-fails": lambda b: b.pay("xiii", FULL, 51_000.0),
     "dfme-filtering-doubles": lambda b: b.pay("xiii", FULL, 145_000.0),
     "dfme-blinding-fails": lambda b: b.pay("xiii", "scale", 51_000.0),
-    "likelihood-falls": lambda b: b.put("xiv", "CIFAR10", ACCOUNTS, auroc=0.517),
-    "likelihood-outperforms": lambda b: b.put("xiv", "CIFAR10", ACCOUNTS, flags=88),
+    "likelihood-falls": lambda b: b.put("xiv", "CIFAR10", ACCOUNTS, auroc=0.45),
+    "likelihood-outperforms": lambda b: b.put("xiv", "CIFAR10", ACCOUNTS, flags=80),
     "likelihood-overlooks": lambda b: b.put("xiv", "SVHN", ACCOUNTS, flags=1),
     "likelihood-false-alarms": lambda b: b.put("xv", "CIFAR100", FPR, fpr=0.0009),
     "likelihood-either-or": lambda b: b.put("xv", "CIFAR100", FPR, fpr=0.0009),
 }
+
+
+UNTOLD = {"gain-larger-with-few", "scale-best-blinding"}
+"""What the paper's own figures cannot tell: a gain of 13.4 and 12.8 points; a loss of one too many."""
 
 
 def test_the_table_of_flips_is_complete():
@@ -263,7 +276,8 @@ def test_the_table_of_flips_is_complete():
 @pytest.mark.parametrize("name", FLIPS)
 def test_the_papers_own_figures_confirm_a_claim_and_turned_ones_refute_it(bench, name):
     verdict = bench.judge(name)
-    assert verdict.ruling == "holds", verdict.figures
+    told = "cannot be told" if name in UNTOLD else "holds"
+    assert verdict.ruling == told, verdict.figures
     FLIPS[name](bench)
     turned = bench.judge(name)
     assert turned.ruling == "fails", turned.figures
@@ -274,18 +288,18 @@ def test_the_papers_own_figures_confirm_a_claim_and_turned_ones_refute_it(bench,
 @pytest.mark.parametrize(
     ("name", "flip"),
     [
-        ("gain-few", lambda b: [b.put("i", row, accuracy=0.65) for row in JBAS]),
+        ("gain-few", lambda b: [b.put("i", row, accuracy=0.60) for row in JBAS]),
         ("cw-bs-uncertain", lambda b: b.put("ii", CW, traits_confidence_surrogate=[confident(51)])),
-        ("clones-overfit", lambda b: b.put("ii", PGD, transfer_accuracy=0.91, accuracy=0.885)),
-        ("gain-by-set", lambda b: [b.put("v", "CIFAR10", row, accuracy=0.855) for row in (TOP3, PGD)]),
-        ("likeness-ranks-few", lambda b: b.put("iv", "CIFAR10", PGD, accuracy=0.695)),
-        ("low-quality-jba-wins", lambda b: b.put("v", "Indoor67", TOP3, accuracy=0.63)),
-        ("other-sets-dearer", lambda b: b.pay("viii", "CIFAR10", 25, f"{ACCOUNTS}, {PGD}")),
+        ("clones-overfit", lambda b: b.put("ii", PGD, transfer_accuracy=0.91, accuracy=0.90)),
+        ("gain-by-set", lambda b: [b.put("v", "CIFAR10", row, accuracy=0.80) for row in (TOP3, PGD)]),
+        ("likeness-ranks-few", lambda b: b.put("iv", "CIFAR10", PGD, accuracy=0.66)),
+        ("low-quality-jba-wins", lambda b: b.put("v", "Indoor67", TOP3, accuracy=0.60)),
+        ("other-sets-dearer", lambda b: b.pay("viii", "CIFAR10", 50, f"{ACCOUNTS}, {PGD}")),
         ("fpr-held", lambda b: b.put("ix", "CUBS200", FPR, flag_rate=0.0034)),
-        ("filtering-best-x", lambda b: b.pay("x", "filtering", 19)),
-        ("scale-translate-lower", lambda b: b.pay("x", "scale, corrected", 59)),
-        ("scale-best-blinding", lambda b: b.put("x", "scale, corrected", accuracy=0.855)),
-        ("auto-encoder-costs", lambda b: b.pay("x", "auto-encoder, corrected", 29)),
+        ("filtering-best-x", lambda b: b.pay("x", "filtering", 22)),
+        ("scale-translate-lower", lambda b: b.pay("x", "scale, corrected", 62)),
+        ("scale-best-blinding", lambda b: b.put("x", "scale, corrected", accuracy=0.84)),
+        ("auto-encoder-costs", lambda b: b.pay("x", "auto-encoder, corrected", 31)),
         ("dfme-filtering-doubles", lambda b: b.pay("xiii", FULL, 80_000.0)),
         ("likelihood-outperforms", lambda b: b.put("xiv", "CIFAR10", ACCOUNTS, benign_floor=41.0)),
     ],
@@ -389,7 +403,7 @@ def test_an_attack_that_could_craft_nothing_overfits_nothing(bench):
         "not measured",
         "Table I: JBA-BinarySearch could craft nothing",
     )
-    bench.put("i", CW, accuracy=0.655)
+    bench.put("i", CW, accuracy=0.68)
     assert bench.judge("cw-bs-below-baseline-few").ruling == "fails"
     idle(bench, "i", CW)
     assert bench.judge("cw-overfits-more").ruling == "not measured"
@@ -449,7 +463,7 @@ def test_seeds_weigh_as_many_images_as_they_crafted(bench):
 def test_means_are_over_the_seeds_there_are_and_ties_are_named(bench):
     bench.seeds("i", PGD, 0.76, 0.60, None)
     verdict = bench.judge("pgd-best-few")
-    assert verdict.ruling == "fails"
+    assert verdict.ruling == "cannot be told"
     assert verdict.figures == "JBA-PGD 68.0%, next JB-top3 67.0% of 2 seeds (within the spread)"
 
 
@@ -557,8 +571,8 @@ def test_a_majority_needs_no_further_set(bench):
 def test_bans_near_the_floor_are_no_evidence(bench):
     bench.pay("x", "filtering", 6.5)
     verdict = bench.judge("robust-x")
-    assert verdict.ruling == "fails"
-    assert verdict.figures == "least filtering 6.5 (floor 5, within 2 bans of it)"
+    assert verdict.ruling == "cannot be told"
+    assert verdict.figures == "least filtering 6.5 (floor 5) (within the spread)"
 
 
 def test_short_streams_are_compared_by_flags(bench):
@@ -567,7 +581,7 @@ def test_short_streams_are_compared_by_flags(bench):
     bench.put("vii", f"{PGD}, per-pair loss", ACCOUNTS, bans=1, flags=51)
     verdict = bench.judge("pgd-fewer-than-top3")
     shown = "JBA-PGD 1.02, JB-top3 1.98 of 3 seeds (within the spread)"
-    assert (verdict.ruling, verdict.figures) == ("holds", shown)
+    assert (verdict.ruling, verdict.figures) == ("cannot be told", shown)
 
 
 @pytest.mark.parametrize("name", ["robust-xi", "eight-accounts"])
@@ -577,7 +591,7 @@ def test_if_no_adaptation_keeps_its_accuracy_the_plain_thief_decides(bench, name
             if entry.column == ACCURACY and entry.cells and entry.row != "none":
                 bench.put(table, entry.row, accuracy=0.5)
     assert "least none 21" in bench.judge(name).figures
-    bench.pay("xi", "none", 6)
+    bench.pay("xi", "none", 2)
     assert bench.judge(name).ruling == "fails"
 
 
@@ -585,7 +599,7 @@ def test_what_the_thief_cannot_use_is_no_blinding(bench):
     """The paper prints 19 accounts for translating, at two points; scaling pays 28, at one."""
     verdict = bench.judge("scale-best-blinding")
     assert verdict.figures.startswith("scale 28 at 86.0%, none 59 at 87.0% of 3 seeds; ")
-    assert "translate 19 at 85.0%, none 59 at 87.0% of 3 seeds (too inaccurate)" in verdict.figures
+    assert "translate 19 at 85.0%, none 59 at 87.0% of 3 seeds; " in verdict.figures
     for entry in bench.table("x").entries:
         if entry.row.endswith(", corrected") and entry.row != "scale, corrected":
             bench.pay("x", entry.row, 40)
@@ -619,8 +633,10 @@ def test_natural_seeds_alone_do_not_make_an_attack_unlikely(bench):
     """Seeds may be less likely than what is held out; what was crafted must be less likely than they."""
     bench[seeds_alone(bench.world)] = {"auroc": 0.6}
     verdict = bench.judge("likelihood-falls")
-    assert verdict.ruling == "fails"
-    shown = "AUROC of honest images above what JB-top3 crafted 0.600, above its seeds 0.600"
+    assert verdict.ruling == "cannot be told"
+    shown = (
+        "AUROC of honest images above what JB-top3 crafted 0.600, above its seeds 0.600 (within the spread)"
+    )
     assert verdict.figures == shown
     bench.put("xiv", "CIFAR10", ACCOUNTS, queries=5_000)
     assert bench.judge("likelihood-falls").figures == "Table XIV: JB-top3 could craft nothing"
@@ -650,8 +666,60 @@ def test_tolerances_are_exact_where_binary_fractions_are_not():
     assert exceeds(0.8701, 0.86, 0.01)
     assert within(0.1, 0.12, 0.02)
     assert not within(0.1, 0.1201, 0.02)
-    assert doubt(Sample((0.5, 0.7)), Sample((0.75,))) == " (within the spread)"
-    assert doubt(Sample((0.6, 0.6)), Sample((0.75,))) == ""
+    assert Pair(Sample.of([0.5, 0.7]), Sample(0.75)).doubt == " (within the spread)"
+    assert Pair(Sample.of([0.6, 0.6]), Sample(0.75)).doubt == ""
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "answer"),
+    [
+        (Sample(0.52), Sample(0.50), True),
+        (Sample(0.50), Sample(0.52), False),
+        (Sample(0.509), Sample(0.50), None),  # one seed alone: the paper's point
+        (Sample(0.491), Sample(0.50), None),
+        (Sample.of([0.50, 0.54]), Sample(0.49), None),
+        (Sample(0.49), Sample.of([0.50, 0.54]), None),
+        (Sample.of([0.55, 0.56]), Sample(0.50), True),
+    ],
+)
+def test_a_difference_within_the_spread_cannot_be_told_whatever_its_sign(one, other, answer):
+    assert Pair(one, other).beats() is answer
+
+
+def test_a_threshold_is_told_if_it_is_farther_than_the_spread():
+    costs = Pair(Sample(0.50), Sample(0.465))
+    assert costs.beats() is True
+    assert costs.beats(0.03) is None
+    assert costs.beats(0.02) is True
+    assert costs.beats(0.05) is False
+    bans = Pair(Sample(4.0), Sample(2.5), 2.0)
+    assert bans.beats() is None
+    assert replace(bans, least=1.0).beats() is True
+
+
+def test_what_stays_within_a_tolerance_is_so_and_a_breach_must_exceed_the_spread():
+    assert Pair(Sample(0.50), Sample(0.53)).keeps(0.03) is True
+    assert Pair(Sample(0.50), Sample(0.539)).keeps(0.03) is None
+    assert Pair(Sample(0.50), Sample(0.545)).keeps(0.03) is False
+    assert Pair(Sample.of([0.48, 0.52]), Sample(0.545)).keeps(0.03) is None
+
+
+def test_answers_combine():
+    assert every([]) is True
+    assert every([True, None]) is None
+    assert every([None, False, True]) is False
+    assert [if_so(False, answer) for answer in (True, None, False)] == [True] * 3
+    assert [if_so(True, answer) for answer in (True, None, False)] == [True, None, False]
+    assert [if_so(None, answer) for answer in (True, None, False)] == [True, None, None]
+
+
+def test_whole_bans_that_tie_tell_nothing_of_the_dearest_set(bench):
+    """Flags may say more than Table IX prints; a claim that contradicts its table holds for nobody."""
+    for row in ("SVHN", "CUBS200"):
+        bench.put("ix", row, FPR, fpr=0.0)
+    judgement = bench.judge("svhn-fpr-higher")
+    assert judgement.ruling == "cannot be told"
+    assert "in whole bans 0.000%" in judgement.figures
 
 
 def test_a_table_that_is_not_declared_is_not_measured():
@@ -706,7 +774,7 @@ def test_a_failure_is_an_error_if_strict_and_unexplained(call, tmp_path, monkeyp
     write(tmp_path / "own", 0.5)
     shown = call("--records", tmp_path / "own")
     assert shown.exit_code == 0
-    counted = "3 claims: 0 holds, 1 fails, 1 not measured, 1 cannot be judged"
+    counted = "3 claims: 0 holds, 1 fails, 0 cannot be told, 1 not measured, 1 cannot be judged"
     assert f"{counted}; not explained: gain-many" in shown.stdout
     assert "Not a reproduction" in shown.stdout
     assert call("--records", tmp_path / "own", "--strict").exit_code == 1
