@@ -12,11 +12,11 @@ from typing import Any
 import numpy as np
 import torch
 
+from redhanded.detectors.accounts import benign_floor
 from redhanded.detectors.base import Detector
 from redhanded.experiments.cells import Extract
 from redhanded.experiments.cells.calibrate import benign_stream
 from redhanded.experiments.cells.datasets import as_floats
-from redhanded.detectors.accounts import benign_floor
 from redhanded.experiments.measure.remembered import Remembered
 from redhanded.experiments.measure.reorder import reordered
 from redhanded.experiments.measure.replay import replay
