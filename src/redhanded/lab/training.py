@@ -12,6 +12,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from redhanded.errors import OutOfTimeError
+from redhanded.files import whole
 from redhanded.lab.models import seeded
 from redhanded.lab.types import Images, Outputs
 from redhanded.types import Float
@@ -221,9 +222,8 @@ class _Resumable:
         if torch.cuda.is_available():
             tensors["cuda"] = torch.cuda.get_rng_state()
         self.checkpoint.path.parent.mkdir(parents=True, exist_ok=True)
-        partial = self.checkpoint.path.with_suffix(".partial")
-        save_file({name: value.contiguous().clone() for name, value in tensors.items()}, partial)
-        partial.replace(self.checkpoint.path)
+        with whole(self.checkpoint.path) as partial:
+            save_file({name: value.contiguous().clone() for name, value in tensors.items()}, partial)
         self.saved = time.monotonic()
         if late:
             raise OutOfTimeError("time limit: training stopped at a checkpoint; run again to go on")

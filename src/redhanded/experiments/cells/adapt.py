@@ -20,6 +20,7 @@ from redhanded.experiments.cells.base import (
 from redhanded.experiments.cells.datasets import Data, as_floats, as_tensor
 from redhanded.experiments.runner.context import Cell, Context
 from redhanded.experiments.runner.store import Record
+from redhanded.files import whole
 from redhanded.lab.adaptive import AutoEncoder, Blinding, Transform, blind, train_autoencoder
 from redhanded.lab.adaptive.autoencoder import Network
 from redhanded.lab.adaptive.filtering import Filtering, QueryFilter, chain
@@ -218,7 +219,8 @@ class TrainSubstitute(Keyed):
         save_model(encoder, context, self)
         untuned = SimilarityDetector(deployable(encoder, context), 1.0, flags_to_ban=1)
         tuned, found = calibrate(untuned, untuned.features(as_floats(data.images)), fpr=FLAG_RATE)
-        (context.store.scratch(self) / "delta.json").write_text(json.dumps(tuned.delta), encoding="utf-8")
+        with whole(context.store.scratch(self) / "delta.json") as partial:
+            partial.write_text(json.dumps(tuned.delta), encoding="utf-8")
         return {"images": len(data), "delta": tuned.delta, "flags": found.flags}
 
     def load(self, context: Context) -> SimilarityDetector:

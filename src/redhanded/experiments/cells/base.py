@@ -9,6 +9,7 @@ from redhanded.detectors.base import Encoder
 from redhanded.experiments.cells.datasets import as_tensor
 from redhanded.experiments.runner.context import Cell, Context
 from redhanded.experiments.runner.keys import key_of
+from redhanded.files import whole
 from redhanded.lab.data.images import ImageSet
 from redhanded.lab.encoders import TorchEncoder, export_onnx
 from redhanded.lab.models import Architecture, SimNet, build
@@ -34,7 +35,8 @@ def one_hot(labels: np.ndarray, classes: int, device: torch.device) -> torch.Ten
 def save_model(model: nn.Module, context: Context, cell: Cell) -> None:
     """Write the weights to the cell's scratch folder."""
     weights = {name: value.cpu().contiguous() for name, value in model.state_dict().items()}
-    save_file(weights, context.store.scratch(cell) / MODEL)
+    with whole(context.store.scratch(cell) / MODEL) as partial:
+        save_file(weights, partial)
 
 
 def classifier(

@@ -29,6 +29,7 @@ from redhanded.experiments.measure.remembered import Remembered
 from redhanded.experiments.measure.replay import Detection, nearest_in_account, replay
 from redhanded.experiments.runner.context import Cell, Context
 from redhanded.experiments.runner.store import Record
+from redhanded.files import whole
 from redhanded.types import ADDED, FeatureArray
 
 KEPT_PAIRS = 24
@@ -160,7 +161,8 @@ def _judged(
     if measure:
         kept["features"] = features
         kept |= {} if outputs is None else {"answers": outputs.astype(np.float32)}
-    save_arrays(kept, context.store.scratch(cell) / VERDICTS)
+    with whole(context.store.scratch(cell) / VERDICTS) as partial:
+        save_arrays(kept, partial)
     flags_to_ban = cell.calibration.flags_to_ban
     return (
         rates(Replay(found.counts, found.bans), flags_to_ban)

@@ -24,6 +24,7 @@ from redhanded.experiments.cells.victim import TrainVictim
 from redhanded.experiments.measure.metrics import accuracy
 from redhanded.experiments.runner.context import Cell, Context
 from redhanded.experiments.runner.store import Record
+from redhanded.files import whole
 from redhanded.lab.attacks import LinfPgd
 from redhanded.lab.encoders.hardness import Hardness, train_with_snapshots
 from redhanded.lab.encoders.outliers import LogOdds, train_outlier_classifier
@@ -200,7 +201,8 @@ class TrainHardness(Keyed):
         def keep(place: int, model: nn.Module) -> None:
             path = scratch / f"snapshot-{place}.safetensors"
             if not path.is_file():  # one that a resumed training hands over again is a later one
-                save_file({k: v.cpu().contiguous() for k, v in model.state_dict().items()}, path)
+                with whole(path) as partial:
+                    save_file({k: v.cpu().contiguous() for k, v in model.state_dict().items()}, partial)
 
         model = build(self.architecture, classes, generator, context.device)
         with context.reporter(f"{self.label}: training") as progress:

@@ -15,6 +15,7 @@ from redhanded.experiments.cells.judges import Judge
 from redhanded.experiments.cells.tuned import load_tuned, tune
 from redhanded.experiments.runner.context import Cell, Context
 from redhanded.experiments.runner.store import Record
+from redhanded.files import whole
 from redhanded.types import ImageArray, OutputArray, UInt8
 
 
@@ -48,7 +49,8 @@ class Distinct(Keyed):
     def run(self, context: Context) -> Record:
         """Find what is near to an earlier image."""
         kept, report = deduplicate(benign_stream(self.stream, self.seed), self.radius)
-        np.save(context.store.scratch(self) / "kept.npy", kept)
+        with whole(context.store.scratch(self) / "kept.npy") as partial, partial.open("wb") as file:
+            np.save(file, kept)
         return asdict(report)
 
     def load(self, context: Context) -> UInt8[np.ndarray, "n h w c"]:

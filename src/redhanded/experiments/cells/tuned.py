@@ -18,6 +18,7 @@ from redhanded.detectors.encoder import OnnxEncoder
 from redhanded.detectors.pairs import Calibration
 from redhanded.experiments.cells.datasets import as_floats
 from redhanded.experiments.runner.store import Record
+from redhanded.files import whole
 from redhanded.lab.training import Progress
 from redhanded.types import FeatureArray, ImageArray, OutputArray, UInt8
 
@@ -58,9 +59,11 @@ class Tuned:
             save_bundle(folder / BUNDLE, self.detector, self.calibration, provenance)
             return found | digest_of(folder)
         arrays = {name: value for name, value in own.items() if isinstance(value, np.ndarray)}
-        save_arrays(arrays, folder / ARRAYS)
+        with whole(folder / ARRAYS) as partial:
+            save_arrays(arrays, partial)
         settings = {name: value for name, value in own.items() if name not in arrays}
-        (folder / SETTINGS).write_text(json.dumps(settings), encoding="utf-8")
+        with whole(folder / SETTINGS) as partial:
+            partial.write_text(json.dumps(settings), encoding="utf-8")
         return found
 
 

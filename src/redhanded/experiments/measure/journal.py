@@ -12,6 +12,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from redhanded.errors import OutOfTimeError
+from redhanded.files import whole
 from redhanded.lab.attacks.resume import Tensors, pack, unpack
 from redhanded.lab.training import Checkpoint
 
@@ -98,10 +99,9 @@ class FileJournal:
 
     def _keep(self, path: Path, tensors: Tensors, of: str) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
-        partial = path.with_suffix(".partial")
         kept = {name: value.detach().cpu().contiguous().clone() for name, value in tensors.items()}
-        save_file(kept, partial, {OF: of})
-        partial.replace(path)
+        with whole(path) as partial:
+            save_file(kept, partial, {OF: of})
         if self.deadline is not None and time.monotonic() >= self.deadline:
             raise OutOfTimeError("time limit: the attack stopped between two steps; run again to go on")
 

@@ -18,6 +18,7 @@ from redhanded.errors import OutOfTimeError
 from redhanded.experiments.measure.characterise import Characteriser
 from redhanded.experiments.measure.steal import Tally
 from redhanded.experiments.runner.store import Record
+from redhanded.files import whole
 from redhanded.lab.attacks.resume import Tensors
 from redhanded.lab.training import Checkpoint
 from redhanded.lab.types import Round
@@ -143,9 +144,8 @@ class Kept:
         for name, memory in self.memories.items():
             dumped, counts["memories"][name] = memory.dump()
             arrays |= {f"{name}.{part}": value for part, value in dumped.items()}
-        partial = self.checkpoint.path.with_suffix(".partial")
-        save_arrays(arrays, partial, {"counts": json.dumps(counts)})
-        partial.replace(self.checkpoint.path)
+        with whole(self.checkpoint.path) as partial:
+            save_arrays(arrays, partial, {"counts": json.dumps(counts)})
 
     def restore(self) -> None:
         """Bring everything to where it was saved last, if it was."""

@@ -1,6 +1,7 @@
 """Run unfinished cells, most valuable first, within a time limit; resume anywhere."""
 
 import json
+import re
 import signal
 import threading
 import time
@@ -13,6 +14,7 @@ from typing import Any
 from redhanded.errors import OutOfTimeError
 from redhanded.experiments.runner.context import Cell, Context
 from redhanded.experiments.runner.provenance import provenance
+from redhanded.files import whole
 
 SECONDS = "seconds.checkpoint.txt"
 """Where a cell that goes on later leaves what it took so far."""
@@ -56,8 +58,8 @@ def in_turn(order: Sequence[Cell], context: Context, stop: float | None, started
                 if any(context.store.artefact(need) is None for need in cell.needs):
                     continue  # its need was passed over
                 started(cell, place, len(order))
-                _measure(cell, context)
-                measured.append(cell)
+                if _measured(cell, context):
+                    measured.append(cell)
     except Exception as error:
         if not _out_of_time(error):
             raise
@@ -107,6 +109,15 @@ def plan(cells: Sequence[Cell], context: Context) -> list[Cell]:
     return list(order)
 
 
+def _measured(cell: Cell, context: Context) -> bool:
+    """Measure a cell unless another process did so while this one waited for it; return whether."""
+    with context.store.alone(cell, context.reporter):
+        if context.store.record(cell) is not None and context.store.artefact(cell) is not None:
+            return False
+        _measure(cell, context)
+    return True
+
+
 def _measure(cell: Cell, context: Context) -> None:
     scratch = context.store.scratch(cell)
     earlier = scratch / SECONDS
@@ -117,9 +128,8 @@ def _measure(cell: Cell, context: Context) -> None:
         found = cell.run(context)
     except BaseException:
         if cell.resumes:  # what it did so far is part of what its result will have cost
-            partial = earlier.with_suffix(".partial")
-            partial.write_text(str(spent + time.perf_counter() - began), encoding="utf-8")
-            partial.replace(earlier)
+            with whole(earlier) as partial:
+                partial.write_text(str(spent + time.perf_counter() - began), encoding="utf-8")
         raise
     if context.store.record(cell) is None:  # artefacts made again do not rewrite what was measured
         seconds = {"seconds": round(spent + time.perf_counter() - began, 2)}
@@ -143,10 +153,12 @@ def fits(cell: Cell, context: Context, stop: float | None) -> bool:
         return False
     if cell.resumes:
         return True
+    # its like differs in the seed alone; 25 seeds are not like 250, nor cifar10 like cifar100
+    named = re.compile(re.escape(cell.label.rpartition("-")[0]) + r"-[^-]+-[0-9a-f]{16}")
     like = [
         float(record["seconds"])
-        for path in context.store.records.glob(f"{cell.label.rsplit('-', 1)[0]}*.json")
-        if (record := _read(path)) is not None
+        for path in context.store.records.glob("*.json")
+        if named.fullmatch(path.stem) and (record := _read(path)) is not None
     ]
     return not like or min(like) <= left
 

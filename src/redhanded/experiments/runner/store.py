@@ -2,12 +2,15 @@
 
 import json
 import os
+import platform
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
 from redhanded.errors import RedhandedError
+from redhanded.files import whole
 
 Record = dict[str, Any]
 """Flat: every varied field, every metric, provenance."""
@@ -53,9 +56,36 @@ class Store:
         """Write the record atomically."""
         path = self.record_path(cell)
         path.parent.mkdir(parents=True, exist_ok=True)
-        partial = path.with_suffix(f".{os.getpid()}.partial")
-        partial.write_text(json.dumps(record, indent=1, sort_keys=True) + "\n", encoding="utf-8")
-        partial.replace(path)
+        with whole(path) as partial:
+            partial.write_text(json.dumps(record, indent=1, sort_keys=True) + "\n", encoding="utf-8")
+
+    @contextmanager
+    def alone(self, cell: Keyed, waiting: Callable[[str], AbstractContextManager[Any]]) -> Iterator[None]:
+        """Be the only process that works on a cell; wait, and tell `waiting` why, while another one does.
+
+        The lock is the operating system's: it ends with its process, however that ends. Machines that share
+        the folder need a file system that locks across them.
+        """
+        from filelock import FileLock, Timeout
+
+        folder = self.artefacts / ".locks"
+        folder.mkdir(parents=True, exist_ok=True)
+        lock, owner = FileLock(folder / f"{cell.key[:32]}.lock"), folder / f"{cell.key[:32]}.owner"
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            who = owner.read_text(encoding="utf-8") if owner.is_file() else "another process"
+            with waiting(f"{cell.label}: {who} works on it; waiting") as tell:
+                while not lock.is_locked:
+                    tell(0, 1)
+                    with suppress(Timeout):
+                        lock.acquire(timeout=1)
+        try:
+            with whole(owner) as partial:
+                partial.write_text(f"process {os.getpid()} on {platform.node()}", encoding="utf-8")
+            yield
+        finally:
+            lock.release()
 
     def artefact(self, cell: Keyed) -> Path | None:
         """Return the folder of the cell's artefacts, or None if they are not here."""
