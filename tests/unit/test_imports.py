@@ -49,13 +49,11 @@ def _upward(folder: Path, package: str, floors: tuple[str, ...]) -> list[str]:
 def test_no_package_imports_one_above_it() -> None:
     # the entry point registers the commands, so `cli` is on top
     assert _upward(SOURCE, "redhanded", FLOORS) == []
-    parts = {path.stem for path in SOURCE.iterdir() if path.suffix == ".py" or path.is_dir()}
-    assert parts - {"__pycache__"} == {*FLOORS, "__init__"}
+    parts = {path.relative_to(SOURCE).parts[0].removesuffix(".py") for path in SOURCE.rglob("*.py")}
+    assert parts == {*FLOORS, "__init__"}
 
 
 def test_no_room_of_experiments_imports_one_above_it() -> None:
     assert _upward(SOURCE / "experiments", "redhanded.experiments", ROOMS) == []
-    assert {path.name for path in (SOURCE / "experiments").iterdir()} - {"__pycache__"} == {
-        *ROOMS,
-        "__init__.py",
-    }
+    assert {path.parent.name for path in (SOURCE / "experiments").glob("*/*.py")} == set(ROOMS)
+    assert [path.name for path in (SOURCE / "experiments").glob("*.py")] == ["__init__.py"]
