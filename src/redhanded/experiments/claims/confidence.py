@@ -48,9 +48,10 @@ def _shares(histograms: Sequence[Sequence[int]]) -> Float64[np.ndarray, " bins"]
 
 def _sure(read: Reader, attack: str, model: Model) -> Sample:
     """The share of an attack's images above the confidence that counts as high."""
+    pooled = _above(_pooled(read, attack, model))  # raises if no seed crafted anything
     seeds = read.fields(f"traits_confidence_{model}", MANY, attack)
-    own = Sample.of([_above(_shares(rounds)) for rounds in seeds])
-    return replace(own, mean=_above(_pooled(read, attack, model)))
+    own = Sample.of([_above(_shares(rounds)) for rounds in seeds if np.any(rounds)])
+    return replace(own, mean=pooled)
 
 
 def _above(shares: Float64[np.ndarray, " bins"]) -> float:
