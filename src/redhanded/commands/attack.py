@@ -1,6 +1,8 @@
 """`redhanded attack`."""
 
 import json
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
@@ -38,11 +40,13 @@ from redhanded.experiments.measure.characterise import Characteriser
 from redhanded.experiments.measure.querylog import LogWriter
 from redhanded.experiments.measure.steal import Loot, steal
 from redhanded.experiments.worlds.attacks import ATTACKS
+from redhanded.experiments.worlds.world import LOGGED
 from redhanded.guard import Guard
 from redhanded.lab.oracles.recorded import Recorded
 from redhanded.lab.oracles.victim import as_numpy
 from redhanded.lab.sybil import SybilClient
 from redhanded.lab.training import predict
+from redhanded.lab.types import Round
 
 
 def attack(
@@ -129,8 +133,9 @@ def attack(
     generator = torch.Generator().manual_seed(seed)
     weights = None if cell.initial is None else cell.initial.load(context)
     watch = Characteriser(target.victim, budget)
+    logged = budget <= LOGGED
     try:
-        with context.reporter(f"{name}: queries") as progress, LogWriter(folder / "log") as log:
+        with context.reporter(f"{name}: queries") as progress, _log(folder, logged=logged) as log:
             loot = steal(
                 cell.attack,
                 client or asked,
@@ -160,10 +165,16 @@ def attack(
         }
     )
     _keep(folder, loot, record)
-    if kept is not None:
+    if kept is not None and logged:
         kept.path.unlink(missing_ok=True)  # the log holds them now
     say(stdout(), [_table(record)], record, as_json=as_json)
-    show.print(f"Query log, clone and record: {folder}", highlight=False, markup=False)
+    what = "Query log, clone and record" if logged else f"Clone and record (no log above {LOGGED:,} queries)"
+    show.print(f"{what}: {folder}", highlight=False, markup=False)
+
+
+def _log(folder: Path, *, logged: bool) -> AbstractContextManager[Callable[[Round], None]]:
+    """Return what takes the rounds: a query log, or nothing for a theft whose log would fill a disk."""
+    return LogWriter(folder / "log") if logged else nullcontext(lambda part: None)  # noqa: ARG005 - forgets
 
 
 def _check_options(oracle: str | None, guard: Path | None, mode: str, own: dict[str, Any]) -> None:

@@ -32,10 +32,14 @@ from redhanded.experiments.figures.picture import save
 from redhanded.experiments.runner.context import Context
 from redhanded.experiments.runner.run import run_cells
 from redhanded.experiments.runner.store import Record
+from redhanded.experiments.tables.bundles import NOT_RECORDED, Behind, abbreviated, bundles
 from redhanded.experiments.tables.comparison import HONEST, Comparison, Place
 from redhanded.experiments.worlds.detectors import DETECTORS
 
-COLUMNS = ("flags", "flag rate", "bans", "benign floor", "FPR", "share of ceiling", "AUROC", "µs a query")
+COLUMNS = (
+    *("flags", "flag rate", "bans", "benign floor", "FPR"),
+    *("share of ceiling", "AUROC", "µs a query", "bundle"),
+)
 
 
 def compare(
@@ -95,7 +99,8 @@ def compare(
         started=announce(show),
         engine=engine_named(engine, jobs, context.device, show),
     )
-    found = [(place, place.record(context.store.record(place.cell))) for place in comparison.places]
+    behind = bundles(context.store)
+    found = [(place, _found(place, context, behind)) for place in comparison.places]
     tables = [_table(stream, found) for stream in dict.fromkeys(place.stream for place, _ in found)]
     say(stdout(), tables, [_data(place, record) for place, record in found], as_json=as_json)
     if pictures is not None:
@@ -153,6 +158,14 @@ def _listed(names: str | None) -> tuple[str, ...]:
     return tuple(name.strip().lower() for name in (names or "").split(",") if name.strip())
 
 
+def _found(place: Place, context: Context, behind: Behind) -> Record | None:
+    """Return what was measured of a place, with the bundle that judged."""
+    record = place.record(context.store.record(place.cell))
+    if record is None:
+        return None
+    return {"bundle_digest": behind(place.tuned) or NOT_RECORDED} | record
+
+
 def _data(place: Place, record: Record | None) -> dict[str, Any]:
     head = {"detector": place.detector, "stream": place.stream}
     return head | (record or {"measured": False})
@@ -186,6 +199,7 @@ def _cells(record: Record | None) -> list[str]:
         f"{record['bans'] / ceiling:.0%}" if ceiling else "",
         "" if auroc is None else f"{auroc:.3f}",
         f"{1e6 * record['judging_seconds'] / record['queries']:,.0f}",
+        abbreviated(record["bundle_digest"]),
     ]
 
 

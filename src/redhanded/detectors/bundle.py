@@ -3,7 +3,7 @@
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
 
@@ -110,17 +110,6 @@ def _manifest_digest(manifest: dict[str, Any]) -> str:
     return hashlib.sha256(content.encode()).hexdigest()
 
 
-@dataclass(frozen=True)
-class Bundle:
-    """What stands in a bundle."""
-
-    detector: Any
-    """One of `KINDS`."""
-    manifest: dict[str, Any]
-    digest: str
-    """Names the bundle: see `bundle_digest`."""
-
-
 def bundle_digest(directory: Path) -> str:
     """Return the SHA-256 of the bundle's files: arrays, encoder, manifest, each after its length.
 
@@ -180,11 +169,6 @@ def load_bundle(directory: Path | str) -> Any:
 
     Raises `RedhandedError` if anything does not fit.
     """
-    return read_bundle(directory).detector
-
-
-def read_bundle(directory: Path | str) -> Bundle:
-    """Read a bundle as `load_bundle` does, and return what it says of itself as well."""
     directory = Path(directory)
     manifest = read_manifest(directory)
     kind = KINDS.get(manifest["detector"])
@@ -197,7 +181,7 @@ def read_bundle(directory: Path | str) -> Bundle:
     if ENCODER in manifest["sha256"]:
         found["encoder"] = OnnxEncoder((directory / ENCODER).read_bytes())
     try:
-        return Bundle(kind(**found), manifest, bundle_digest(directory))
+        return kind(**found)
     except TypeError as error:
         raise RedhandedError(
             f"bundle: {directory / MANIFEST} does not describe a {manifest['detector']} detector ({error}); "

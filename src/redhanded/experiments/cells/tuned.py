@@ -81,20 +81,21 @@ def tune(
     What is fitted besides the threshold is fitted to the first `own` images, of the victim's kind; None: all.
     """
     began = time.perf_counter()
-    features, outputs = _one_pass(untuned, images, answers, progress)
+    features, outputs = one_pass(untuned, images, answers, progress)
     embedded = time.perf_counter()
     tuned, calibration = calibrate(untuned, features, outputs, fpr=fpr, own=features[:own])
     return Tuned(tuned, calibration, embedded - began, time.perf_counter() - embedded)
 
 
-def _one_pass(
-    untuned: Detector[Any], images: UInt8[np.ndarray, "n h w c"], answers: Answers, progress: Progress
+def one_pass(
+    detector: Detector[Any], images: UInt8[np.ndarray, "n h w c"], answers: Answers, progress: Progress
 ) -> tuple[FeatureArray, OutputArray | None]:
+    """Embed a stream once; return features, and the victim's answers for a detector that wants them."""
     parts, answered = [], []
     for at in range(0, len(images), CHUNK):
         chunk = as_floats(images[at : at + CHUNK])
-        parts.append(untuned.features(chunk))
-        if untuned.needs_outputs and (outputs := answers(chunk)) is not None:
+        parts.append(detector.features(chunk))
+        if detector.needs_outputs and (outputs := answers(chunk)) is not None:
             answered.append(outputs)
         progress(min(at + CHUNK, len(images)), len(images))
     return np.concatenate(parts), np.concatenate(answered) if answered else None

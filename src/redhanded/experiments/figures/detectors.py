@@ -41,11 +41,6 @@ def _likelihoods(
     return Picture(name, section, title, caption, cells, make, cells, from_artefacts=True)
 
 
-BANDS = (
-    "Bands are the credibility interval; an account is closed where its upper edge falls below the threshold."
-)
-
-
 def _jb_top3(world: World) -> Detect:
     """The first row of Table XIV: seeds of the victim's own set."""
     (cell,) = table_xiv(world).entries[0].cells

@@ -4,7 +4,6 @@ Colours are chosen to be told apart by colour-blind readers (after Okabe and Ito
 and on black; line style and marker repeat what colour says.
 """
 
-import base64
 import html
 import io
 import re
@@ -80,12 +79,6 @@ def save_svg(figure: Figure, path: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     with styled():
         figure.savefig(path, format="svg", metadata={"Date": None})
-
-
-def inline_png(figure: Figure, alt: str) -> str:
-    """Return an `<img>` that carries the picture itself."""
-    data = base64.b64encode(png(figure)).decode("ascii")
-    return f'<img alt="{html.escape(alt)}" src="data:image/png;base64,{data}">'
 
 
 def inline_svg(figure: Figure, alt: str, prefix: str) -> str:

@@ -48,12 +48,10 @@ class Bench:
 
     def __call__(self, part: Round) -> None:
         """Judge a round's queries in the order sent."""
+        if not len(part.sent):
+            return
         began = time.perf_counter()
-        rows = (
-            self.detector.features(part.sent.cpu().numpy())
-            if len(part.sent)
-            else np.empty((0, 0), np.float32)
-        )
+        rows = self.detector.features(part.sent.cpu().numpy())
         outputs = part.labels.cpu().numpy() if self.detector.needs_outputs else None
         for verdict in self._accounts.judge(rows, outputs):
             self.queries += verdict.judged

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable
 
 from redhanded.detectors.bundle import short
-from redhanded.experiments.cells import Detect, Honest, Watched
+from redhanded.experiments.cells import Calibrate, Detect, Honest, Tune, Watched
 from redhanded.experiments.cells.tuned import digest_of
 from redhanded.experiments.runner.context import Cell
 from redhanded.experiments.runner.store import Store
@@ -40,12 +40,19 @@ def bundles(store: Store) -> Behind:
 
 def _calibration(cell: Cell) -> Cell | None:
     """Return what tuned the detector behind the cell's figures; of several that watch, the first one's."""
+    if isinstance(cell, Calibrate | Tune):
+        return cell
     if isinstance(cell, Detect | Honest):
         return cell.calibration
     return next(iter(cell.judges), None) if isinstance(cell, Watched) else None
 
 
+def abbreviated(digest: str) -> str:
+    """Return what a table shows of a digest."""
+    return digest if digest == NOT_RECORDED else short(digest)
+
+
 def named(cells: Iterable[Cell], behind: Behind) -> str:
     """Return short digests of the bundles behind cells, each once; empty where no detector judged."""
     found = dict.fromkeys(digest for cell in cells if (digest := behind(cell)) is not None)
-    return ", ".join(digest if digest == NOT_RECORDED else short(digest) for digest in found)
+    return ", ".join(map(abbreviated, found))

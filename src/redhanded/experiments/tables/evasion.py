@@ -9,14 +9,13 @@ from dataclasses import dataclass, replace
 from functools import cache
 from typing import Any
 
-import numpy as np
 import torch
 
 from redhanded.detectors.accounts import benign_floor
 from redhanded.detectors.base import Detector
 from redhanded.experiments.cells import Extract
 from redhanded.experiments.cells.calibrate import benign_stream
-from redhanded.experiments.cells.datasets import as_floats
+from redhanded.experiments.cells.tuned import one_pass
 from redhanded.experiments.measure.remembered import Remembered
 from redhanded.experiments.measure.reorder import reordered
 from redhanded.experiments.measure.replay import replay
@@ -38,8 +37,6 @@ POLICIES: Mapping[str, Policy] = {
     "leave after 250": LeaveAfter(250),
 }
 """Account policies by the names that arrive from outside."""
-CHUNK = 1024
-"""Images embedded at once."""
 
 Tell = Callable[[int, int], None]
 
@@ -73,17 +70,9 @@ def honest_floor(
     world: World, detector: Detector[Any], stolen: Extract, context: Context, tell: Tell
 ) -> Callable[[int], Record]:
     """Embed the world's held-out honest stream; return what gives the benign floor of a number of queries."""
-    images = benign_stream(world.honest, 0)
-    ask = as_numpy(stolen.oracle(context), context.device) if detector.needs_outputs else None
-    features, answers = [], []
-    for at in range(0, len(images), CHUNK):
-        chunk = as_floats(images[at : at + CHUNK])
-        features.append(detector.features(chunk))
-        answers += [] if ask is None else [ask(chunk)]
-        tell(at + len(chunk), len(images))
-    rows = np.concatenate(features)
-    answered = np.concatenate(answers) if answers else None
-    return cache(lambda queries: benign_floor(detector, rows, answered, queries))
+    ask = as_numpy(stolen.oracle(context), context.device)
+    features, answers = one_pass(detector, benign_stream(world.honest, 0), ask, tell)
+    return cache(lambda queries: benign_floor(detector, features, answers, queries))
 
 
 def attempts(

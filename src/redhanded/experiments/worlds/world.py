@@ -136,14 +136,7 @@ class World:
 
     def train_encoder(self, loss: Loss = "per-pair") -> TrainEncoder:
         """The similarity encoder, trained on what the victim was trained on."""
-        config = Contrastive(
-            self.encoder.architecture,
-            loss,
-            self.encoder.margin_squared,
-            self.encoder.pretraining,
-            self.encoder.contrastive,
-        )
-        return TrainEncoder(self.name, self.victim_data, self.test, config)
+        return TrainEncoder(self.name, self.victim_data, self.test, replace(self.encoder, loss=loss))
 
     def calibrate(self, loss: Loss = "per-pair") -> Calibrate:
         """The similarity detector at the paper's false-positive rate of 0.01%."""

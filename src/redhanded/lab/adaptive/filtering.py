@@ -10,8 +10,6 @@ import numpy as np
 import torch
 
 from redhanded.detectors.base import Arrays, Detector
-from redhanded.detectors.calibrate import StatisticCalibration, calibrate
-from redhanded.detectors.pairs import FPR, Calibration
 from redhanded.detectors.similarity import SimilarityDetector
 from redhanded.errors import RedhandedError
 from redhanded.lab.types import Adaptation, Adapted, Images, Kind
@@ -207,38 +205,3 @@ def chain(first: Adaptation, second: Adaptation) -> Adaptation:
         return Adapted(both, sent)
 
     return adapt
-
-
-def smallest_fpr(count: int, fpr: float = FPR) -> float:
-    """Return `fpr`, or the smallest that `count` images resolve: one ban among them.
-
-    A thief has few images: 5,000 cannot resolve the victim's 1e-4, and resolve 2e-4 at best. A larger FPR
-    means a looser threshold, which drops more queries.
-    """
-    if count < 1:
-        raise RedhandedError("images: there are none; give the thief images to tune its substitute on")
-    least = 1 / count
-    while np.ceil(1 / least) > count:  # the inverse of an inverse rounds
-        least = float(np.nextafter(least, 1))
-    return max(fpr, least)
-
-
-def tune_filter(
-    detector: D, images: Images, fpr: float = FPR, guess: Guess | None = None
-) -> tuple[D, Calibration | StatisticCalibration]:
-    """Return the substitute with its threshold tuned on the thief's images, and how it was found.
-
-    Images [n, c, h, w] in [0, 1], as one honest account in their order; the rule is `calibrate`'s.
-
-    Raises:
-        RedhandedError: too few images for `fpr`, and whatever `calibrate` refuses.
-    """
-    if 0 < fpr < smallest_fpr(len(images), fpr):
-        raise RedhandedError(
-            f"fpr: {fpr:g} cannot be resolved by the thief's {len(images):,} images; "
-            f"give at least {int(np.ceil(1 / fpr)):,}, or `smallest_fpr` of them "
-            f"({smallest_fpr(len(images)):.3g})"
-        )
-    asked = images.detach().cpu().numpy()
-    outputs = None if guess is None else guess(asked)
-    return calibrate(detector, detector.features(asked), outputs, fpr=fpr)

@@ -9,7 +9,7 @@ import pytest
 from safetensors.numpy import save_file
 
 from redhanded.detectors import SimilarityDetector
-from redhanded.detectors.bundle import bundle_digest, read_bundle
+from redhanded.detectors.bundle import bundle_digest
 from redhanded.detectors.likelihood import mean_likelihood
 from redhanded.experiments.cells import Calibrate, Tune, base, tuned
 from redhanded.experiments.cells.calibrate import benign_stream
@@ -83,7 +83,7 @@ def test_a_likelihood_is_about_that_of_the_victims_kind(context, own_sets) -> No
 def test_the_record_names_its_bundle(context) -> None:
     cell = calibration()
     bundle = context.artefact(cell) / "bundle"
-    assert context.record(cell)["bundle_digest"] == bundle_digest(bundle) == read_bundle(bundle).digest
+    assert context.record(cell)["bundle_digest"] == bundle_digest(bundle)
 
 
 def missing(_bundle: Path) -> None:

@@ -6,9 +6,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from redhanded.commands.compare import as_markdown
+from redhanded.commands.compare import _found, as_markdown
 from redhanded.detectors import SimilarityDetector, load_bundle
 from redhanded.detectors.accounts import benign_floor
+from redhanded.detectors.bundle import bundle_digest
 from redhanded.errors import RedhandedError
 from redhanded.experiments.cells import Detect, Extract, Honest, Watched
 from redhanded.experiments.cells.utility import Utility
@@ -17,6 +18,7 @@ from redhanded.experiments.runner.context import Context
 from redhanded.experiments.runner.run import run_cells
 from redhanded.experiments.runner.store import Record, Store
 from redhanded.experiments.tables import TABLES, output_defences
+from redhanded.experiments.tables.bundles import bundles
 from redhanded.experiments.tables.comparison import Comparison
 from redhanded.experiments.worlds import world as world_module
 from redhanded.experiments.worlds.detectors import DETECTORS
@@ -69,6 +71,15 @@ def test_the_bundle_judges_as_was_measured(measured, name: str) -> None:
     log = place.cell.extraction.log(context)
     found, record = replay(deployed, log.images, log.outputs), context.record(place.cell)
     assert (found.flags, len(found.bans)) == (record["flags"], record["bans"])
+
+
+def test_every_row_names_the_bundle_that_judged(measured) -> None:
+    comparison, context = measured
+    behind = bundles(context.store)
+    for place in comparison.places:
+        found = _found(place, context, behind)
+        assert found is not None
+        assert found["bundle_digest"] == bundle_digest(context.artefact(place.tuned) / "bundle")
 
 
 def test_the_tables_are_written_for_a_page(measured) -> None:

@@ -1,5 +1,7 @@
 """Worlds hand every attack what it starts from, and a budget that fits."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -88,3 +90,18 @@ def test_released_seeds_are_balanced_for_500_of_cifar10_alone():
     assert not balanced_seeds(paper.query_set, 5_000, "released")
     assert balanced_seeds(paper.query_set, 5_000, "corrected")
     assert not balanced_seeds(WORLDS["demo"]().query_set, 500, "released")
+
+
+@every_world
+def test_an_encoder_of_another_loss_differs_in_nothing_else(world):
+    made = WORLDS[world]()
+    for loss in ("per-pair", "released"):
+        config = made.train_encoder(loss).config
+        assert config == replace(made.encoder, loss=loss)
+
+
+def test_no_field_of_the_encoder_is_dropped():
+    """Whatever a world says of its encoder reaches the cell, its margin among it."""
+    made = WORLDS["demo"]()
+    odd = replace(made, encoder=replace(made.encoder, margin_squared=made.encoder.margin_squared + 1))
+    assert odd.train_encoder().config.margin_squared == made.encoder.margin_squared + 1

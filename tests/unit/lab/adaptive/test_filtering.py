@@ -21,7 +21,7 @@ from redhanded.detectors import (
 )
 from redhanded.errors import RedhandedError
 from redhanded.lab.adaptive import filtering
-from redhanded.lab.adaptive.filtering import Filtering, QueryFilter, chain, smallest_fpr, tune_filter
+from redhanded.lab.adaptive.filtering import Filtering, QueryFilter, chain
 from redhanded.lab.attacks import Jba
 from redhanded.lab.attacks.perturb import Aim, Crafted
 from redhanded.lab.models import ConvNet, build
@@ -255,34 +255,6 @@ def test_the_fast_path_equals_the_generic_one(
 def test_a_detector_that_wants_answers_needs_a_guess() -> None:
     with pytest.raises(RedhandedError, match=r"^guess: PradaDetector [^\n]+$"):
         QueryFilter(OTHERS[-1])
-
-
-@pytest.mark.parametrize("count", [1, 2, 49, 98, 103, 5_000, 9_999])
-def test_the_smallest_fpr_is_resolved(count: int) -> None:
-    least = smallest_fpr(count)
-    assert np.ceil(1 / least) == count
-    assert least == pytest.approx(1 / count)
-    assert smallest_fpr(count, 1.0) == 1.0
-    assert smallest_fpr(20_000) == 1e-4
-
-
-def test_tuning_on_the_thiefs_images(generator: torch.Generator) -> None:
-    images = torch.rand(200, 3, 4, 4, generator=generator)
-    with pytest.raises(RedhandedError, match=r"^fpr: 0\.0001 .* thief's 200 images; .*10,000.*\(0\.005\)$"):
-        tune_filter(NEAR, images)
-    tuned, found = tune_filter(NEAR, images, smallest_fpr(200))
-    assert tuned.delta == found.delta != NEAR.delta
-    assert found.flags <= 50
-    assert found.target == 0.005
-    thief = QueryFilter(tuned)
-    thief(images, "pool")
-    assert 0 < thief.dropped < 100  # its history goes on where an account's ended
-    likely, _ = tune_filter(LikelihoodDetector(Corner(), 0.0, -1.0), images, 0.01)
-    assert likely.alpha == pytest.approx(float(images[:, 0, 0, 0].mean()))
-    prada, _ = tune_filter(PradaDetector(0.5, SHAPE, least=20), images, 0.01, thirds)
-    assert prada.threshold != 0.5
-    with pytest.raises(RedhandedError, match=r"^images: there are none"):
-        tune_filter(NEAR, images[:0])
 
 
 def test_settings_that_could_never_tell() -> None:
