@@ -1,10 +1,12 @@
 """What a claim is: a sentence of the paper as a predicate over records, judged in one world."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Literal
 
-from redhanded.experiments.claims.reader import Answer, NotMeasuredError, Reader
+from redhanded.experiments.claims.reader import NotMeasuredError, Reader
+from redhanded.experiments.claims.sample import Answer
 from redhanded.experiments.tables import Look
 from redhanded.experiments.worlds.world import World
 
@@ -17,8 +19,6 @@ Finding = tuple[Answer, str]
 
 @dataclass(frozen=True)
 class Judgement:
-    """What became of a claim in a world."""
-
     ruling: Ruling
     figures: str
     """What decides; what is missing; or why it cannot be judged there."""
@@ -57,3 +57,34 @@ class Claim:
         except NotMeasuredError as missing:
             return Judgement("not measured", str(missing))
         return Judgement("cannot be told" if answer is None else "holds" if answer else "fails", figures)
+
+
+Test = Callable[..., Finding]
+
+
+class Claims(list[Claim]):
+    """A section's claims in the paper's order, each a function whose docstring is the sentence."""
+
+    def add(
+        self,
+        name: str,
+        source: str,
+        premise: Callable[..., str] = anywhere,
+        tables: Mapping[str, str] | None = None,
+    ) -> Callable[[Test], Test]:
+        """Add the decorated test; with `tables`, once for each, of which test and premise are told.
+
+        `{table}`, `{TABLE}` and `{of}` in name, source and sentence are a table and what `tables` says of it.
+        """
+
+        def register(test: Test) -> Test:
+            sentence = " ".join((test.__doc__ or "").split())
+            if tables is None:
+                self.append(Claim(name, sentence, source, test, premise))
+            for table, of in (tables or {}).items():
+                put = partial(str.format, table=table, TABLE=table.upper(), of=of)
+                told = premise if premise is anywhere else partial(premise, table=table)
+                self.append(Claim(put(name), put(sentence), put(source), partial(test, table=table), told))
+            return test
+
+        return register

@@ -7,20 +7,11 @@ from statistics import mean
 import numpy as np
 
 from redhanded.experiments.claims.attacks import JBAS
-from redhanded.experiments.claims.base import Claim, Finding
+from redhanded.experiments.claims.base import Claims, Finding
 from redhanded.experiments.claims.crossing import FEW, MANY, Model
-from redhanded.experiments.claims.reader import (
-    NotMeasuredError,
-    Pair,
-    Reader,
-    Sample,
-    every,
-    exceeds,
-    listed,
-    percent,
-    rows_of,
-)
+from redhanded.experiments.claims.reader import NotMeasuredError, Reader, rows_of
 from redhanded.experiments.claims.rounds import crafted, overall
+from redhanded.experiments.claims.sample import Pair, Sample, every, exceeds, listed, percent
 from redhanded.experiments.measure.characterise import BINS
 from redhanded.experiments.tables.extraction import JB_TOP3, JBA_BS, JBA_CW, JBA_PGD
 from redhanded.types import Float64
@@ -29,6 +20,7 @@ CONFIDENT = 0.9
 """Predicted confidence above which a query lies far from every boundary."""
 EARLY = 4
 """Part of its queries after which DFME's two models start to agree: 5 of 20 million."""
+CLAIMS = Claims()
 
 
 def _pooled(read: Reader, attack: str, model: Model) -> Float64[np.ndarray, " bins"]:
@@ -63,7 +55,11 @@ def _apart(one: Float64[np.ndarray, " bins"], other: Float64[np.ndarray, " bins"
     return float(np.abs(one - other).sum() / 2)
 
 
+@CLAIMS.add("cw-bs-uncertain", "Figure 5, §IV-B3")
 def _uncertain(read: Reader) -> Finding:
+    """CW and binary search make samples the surrogate is unsure of: under half above a confidence of 0.9,
+    and fewer than JB-top3 and PGD.
+    """
     same = read.common(MANY, JBAS)
     sure = rows_of(JBAS, lambda attack: _sure(same, attack, "surrogate"))
     near, far = (
@@ -76,10 +72,14 @@ def _uncertain(read: Reader) -> Finding:
     return holds, f"above 0.9: {figures}{sure.rest}"
 
 
+@CLAIMS.add("victim-stays-confident", "Figure 5, §IV-B3, §IX")
 def _victim_sure(read: Reader) -> Finding:
+    """The victim stays sure of most of what each JBA crafts: over half above a confidence of 0.9."""
     sure = rows_of(JBAS, lambda attack: _sure(read, attack, "victim"))
-    figures = listed(f"{attack} {percent(share)}" for attack, share in sure.found.items())
-    return sure.every(lambda share: exceeds(share.mean, 0.5)), f"above 0.9: {figures}{sure.rest}"
+    holds, figures = sure.finding(
+        lambda share: exceeds(share.mean, 0.5), lambda attack, share: f"{attack} {percent(share)}"
+    )
+    return holds, f"above 0.9: {figures}"
 
 
 def _generated(read: Reader, model: Model) -> list[Sequence[int]]:
@@ -89,17 +89,21 @@ def _generated(read: Reader, model: Model) -> list[Sequence[int]]:
     return list(looks)
 
 
+@CLAIMS.add("dfme-confidence-even", "Figure 6, §IV-B3")
 def _spread_out(read: Reader) -> Finding:
+    """The victim's confidence in DFME's queries is spread more evenly from 0 to 1 than in any JBA's."""
     even = np.full(BINS, 1 / BINS)
     theirs = _apart(_shares(_generated(read, "victim")), even)
     jbas = rows_of(JBAS, lambda attack: _apart(_pooled(read, attack, "victim"), even))
     holds = jbas.every(lambda ours: Pair(Sample(ours), Sample(theirs)).beats())
-    closest = min(jbas.found, key=lambda attack: jbas.found[attack])
+    closest = jbas.least(lambda ours: ours)
     figures = f"from even: DFME {theirs:.2f}, nearest JBA {closest} {jbas.found[closest]:.2f}"
     return holds, f"{figures}{jbas.rest}"
 
 
+@CLAIMS.add("dfme-synchronises", "Figure 6, §IV-B3")
 def _synchronise(read: Reader) -> Finding:
+    """After a quarter of its queries DFME's two models are, on average, closer in confidence than before."""
     last = read.table("iii").entries[-1].row
     (queries,) = read.fields("traits_queries", "iii", last)
     pairs = zip(_generated(read, "surrogate"), _generated(read, "victim"), strict=True)
@@ -113,7 +117,9 @@ def _synchronise(read: Reader) -> Finding:
     return Pair(Sample(mean(early)), Sample(mean(late))).beats(), figures
 
 
+@CLAIMS.add("cw-closer-than-pgd", "§IV-B3")
 def _cw_closer(read: Reader) -> Finding:
+    """CW moves images less than PGD does (L2)."""
     same = read.common(MANY, (JBA_CW, JBA_PGD))
     cw, pgd = (overall(same, MANY, attack, "traits_l2_standardised") for attack in (JBA_CW, JBA_PGD))
     figures = f"standardised L2: CW {cw.mean:.2f} (paper 1 to 2.5), PGD {pgd.mean:.2f} (5 to 6)"
@@ -126,62 +132,22 @@ def _known(read: Reader, table: str, attack: str) -> Sample:
     return Sample.of(read.fields("transfer_accuracy", table, attack))
 
 
+@CLAIMS.add("clones-overfit", "§IV")
 def _overfit(read: Reader) -> Finding:
+    """Clones are over 90% right on what they were trained on, and on test images over 3 points less."""
+
     def known_and_new(attack: str) -> Pair:
         return Pair(_known(read, MANY, attack), read.figure(MANY, attack))
 
-    found = rows_of(JBAS, known_and_new)
-    holds = found.every(lambda pair: every((exceeds(pair.one.mean, 0.9), pair.beats(0.03))))
-    shown = [
-        f"{attack} {percent(pair.one)} and {percent(pair.other)}" for attack, pair in found.found.items()
-    ]
-    return holds, f"{listed(shown)}{found.rest}"
+    return rows_of(JBAS, known_and_new).finding(
+        lambda pair: every((exceeds(pair.one.mean, 0.9), pair.beats(0.03))),
+        lambda attack, pair: f"{attack} {percent(pair.one)} and {percent(pair.other)}",
+    )
 
 
+@CLAIMS.add("cw-overfits-more", "§IV-B2")
 def _cw_overfits_more(read: Reader) -> Finding:
+    """With few seeds CW's clone fits its transfer set better than PGD's, by over a point (98% and 92%)."""
     same = read.common(FEW, (JBA_CW, JBA_PGD))
     cw, pgd = (_known(same, FEW, attack) for attack in (JBA_CW, JBA_PGD))
-    figures = f"on the transfer set: CW {percent(cw)}, PGD {percent(pgd)} of {cw.seeds}"
-    return Pair(cw, pgd).beats(), f"{figures}{Pair(cw, pgd).doubt}"
-
-
-CLAIMS = (
-    Claim(
-        "cw-bs-uncertain",
-        "CW and binary search make samples the surrogate is unsure of: under half above a confidence of 0.9, "
-        "and fewer than JB-top3 and PGD.",
-        "Figure 5, §IV-B3",
-        _uncertain,
-    ),
-    Claim(
-        "victim-stays-confident",
-        "The victim stays sure of most of what each JBA crafts: over half above a confidence of 0.9.",
-        "Figure 5, §IV-B3, §IX",
-        _victim_sure,
-    ),
-    Claim(
-        "dfme-confidence-even",
-        "The victim's confidence in DFME's queries is spread more evenly from 0 to 1 than in any JBA's.",
-        "Figure 6, §IV-B3",
-        _spread_out,
-    ),
-    Claim(
-        "dfme-synchronises",
-        "After a quarter of its queries DFME's two models are, on average, closer in confidence than before.",
-        "Figure 6, §IV-B3",
-        _synchronise,
-    ),
-    Claim("cw-closer-than-pgd", "CW moves images less than PGD does (L2).", "§IV-B3", _cw_closer),
-    Claim(
-        "clones-overfit",
-        "Clones are over 90% right on what they were trained on, and on test images over 3 points less.",
-        "§IV",
-        _overfit,
-    ),
-    Claim(
-        "cw-overfits-more",
-        "With few seeds CW's clone fits its transfer set better than PGD's, by over a point (98% and 92%).",
-        "§IV-B2",
-        _cw_overfits_more,
-    ),
-)
+    return Pair(cw, pgd).beats(), Pair(cw, pgd).written("on the transfer set: CW", "PGD", percent)

@@ -1,21 +1,10 @@
 """Tables IV to VI: what the query set is worth (§IV-C)."""
 
 from collections.abc import Mapping
-from functools import partial
 
-from redhanded.experiments.claims.base import Claim, Finding
-from redhanded.experiments.claims.reader import (
-    POINT,
-    Pair,
-    Reader,
-    every,
-    lacking,
-    listed,
-    percent,
-    points,
-    rows_of,
-    together,
-)
+from redhanded.experiments.claims.base import Claims, Finding
+from redhanded.experiments.claims.reader import Reader, lacking, rows_of
+from redhanded.experiments.claims.sample import POINT, Pair, every, listed, percent, points, together
 from redhanded.experiments.tables.extraction import JB_TOP3, JBA_PGD
 from redhanded.experiments.worlds.world import World
 
@@ -34,6 +23,8 @@ section's takeaway.
 MOST = 0.23
 """The introduction's; §IV-C says 21 points, but Table V prints CUBS200 with 31% and 54%."""
 BOTH = (JB_TOP3, JBA_PGD)
+SEEDS = {"iv": "few", "v": "many"}
+CLAIMS = Claims()
 
 
 def _beside_seeds(read: Reader, table: str, row: str, attack: str) -> Pair:
@@ -46,15 +37,19 @@ def _best_of_set(read: Reader, table: str, row: str) -> Pair:
     return max((_beside_seeds(read, table, row, attack) for attack in BOTH), key=lambda pair: pair.gain)
 
 
+@CLAIMS.add("pgd-beats-seeds-{of}", "Table {TABLE}, §IV-C, §IX", tables=SEEDS)
 def _pgd_beats_seeds(read: Reader, table: str) -> Finding:
+    """From {of} seeds of any set, JBA-PGD ends more than a point above sampling the seeds alone."""
     pairs = rows_of(read.rows(table, RS), lambda row: _beside_seeds(read, table, row, JBA_PGD))
     holds = pairs.every(Pair.beats)
-    least = min(pairs.found, key=lambda row: pairs.found[row].gain)
+    least = pairs.least(lambda pair: pair.gain)
     shown = f"least {points(pairs.found[least].gain)} with {least}, sets: {len(pairs.found)}"
     return holds, f"{shown}{pairs.rest}"
 
 
+@CLAIMS.add("gain-by-set", "Tables IV and V, §I, §IV-C")
 def _gain_range(read: Reader) -> Finding:
+    """Depending on set and seeds the better JBA adds 2 to 23 points (1 to 24 with tolerance)."""
     settings = [(table, row) for table in ("iv", "v") for row in read.rows(table, RS)]
     gains = rows_of(settings, lambda setting: _best_of_set(read, *setting))
     holds = gains.every(lambda pair: every((pair.beats(), pair.turned.keeps(MOST + POINT))))
@@ -62,7 +57,9 @@ def _gain_range(read: Reader) -> Finding:
     return holds, f"{points(low)} to {points(high)} points over {len(gains.found)} settings{gains.rest}"
 
 
+@CLAIMS.add("gain-larger-with-few", "Tables IV and V, §I, §IX")
 def _more_with_few(read: Reader) -> Finding:
+    """Over all sets, the better JBA adds more with few seeds than with many."""
     more = read.rows("v", RS)
     both = [row for row in read.rows("iv", RS) if row in more]
     few, many = (
@@ -74,7 +71,13 @@ def _more_with_few(read: Reader) -> Finding:
     return Pair(few, many).beats(), f"{figures}{Pair(few, many).doubt}"
 
 
+def _close_set(world: World, table: str) -> str:
+    return lacking(table, world.close_set, JBA_PGD, world)
+
+
+@CLAIMS.add("likeness-ranks-{of}", "Table {TABLE}, Figures 7 and 8, §IV-C, §IX", _close_set, tables=SEEDS)
 def _likeness(read: Reader, table: str) -> Finding:
+    """With {of} seeds the victim's own set steals best and the set most like it next, a point apart."""
     own, close = next(iter(read.world.query_sets)), read.world.close_set
     sets = rows_of(read.rows(table, JBA_PGD), lambda row: read.figure(table, row, JBA_PGD))
     found = sets.found
@@ -89,11 +92,17 @@ def _likeness(read: Reader, table: str) -> Finding:
     return holds, listed(f"{row} {percent(found[row])}" for row in shown) + sets.rest
 
 
-def _close_set(world: World, table: str) -> str:
-    return lacking(table, world.close_set, JBA_PGD, world)
+def _has_bottom(world: World) -> str:
+    seeds = world.n_seed_small
+    found = [row for row in BOTTOM if row in world.query_sets and not world.query_sets[row].lacks(seeds)]
+    return "" if found else f"neither {' nor '.join(BOTTOM)} can be had here"
 
 
+@CLAIMS.add("bottom-set-lowest", "Table IV, Figure 7, §IV-C", _has_bottom)
 def _bottom(read: Reader) -> Finding:
+    """The set at the bottom of the ranking (SVHN; the demo's photographs) is the worst to steal with,
+    within a point.
+    """
     name = next(row for row in read.rows("iv", RS) if row in BOTTOM)
     places = [(column, row) for column in (RS, *BOTH) for row in read.rows("iv", column) if row != name]
 
@@ -114,6 +123,17 @@ def _bottom(read: Reader) -> Finding:
     return holds, f"{name}: " + "; ".join(shown) + sets.rest
 
 
+def at_hand(world: World, names: tuple[str, ...]) -> list[str]:
+    """Those of `names` that hold as many images as there are seeds."""
+    seeds = world.n_seed_large
+    return [row for row, found in world.query_sets.items() if row in names and not found.lacks(seeds)]
+
+
+def _whole(world: World) -> list[str]:
+    """Decent sets that fill the whole budget."""
+    return [row for row in at_hand(world, DECENT) if world.query_sets[row].images >= world.budget]
+
+
 def _pool_and_jba(read: Reader, place: tuple[str, str]) -> Pair:
     """What random sampling of a set steals with the whole budget, and what a JBA does with its seeds."""
     row, attack = place
@@ -132,105 +152,29 @@ def _beside_pool(world: World, found: Mapping[tuple[str, str], Pair]) -> str:
     return "; ".join(shown)
 
 
-def _jbas_beat_pool(read: Reader) -> Finding:
-    places = [(row, attack) for row in at_hand(read.world, LOW) for attack in BOTH]
-    sets = rows_of(places, lambda place: _pool_and_jba(read, place))
-    holds = sets.every(lambda pair: pair.turned.beats())
-    return holds, f"{_beside_pool(read.world, sets.found)}{sets.rest}"
-
-
-def _pool_beats_jbas(read: Reader) -> Finding:
-    places = [(row, attack) for row in _whole(read.world) for attack in BOTH]
-    sets = rows_of(places, lambda place: _pool_and_jba(read, place))
-    holds = sets.every(Pair.beats)
-    return holds, f"{_beside_pool(read.world, sets.found)}{sets.rest}"
-
-
-def at_hand(world: World, names: tuple[str, ...]) -> list[str]:
-    """Those of `names` that hold as many images as there are seeds."""
-    seeds = world.n_seed_large
-    return [row for row, found in world.query_sets.items() if row in names and not found.lacks(seeds)]
-
-
-def _whole(world: World) -> list[str]:
-    """Decent sets that fill the whole budget."""
-    return [row for row in at_hand(world, DECENT) if world.query_sets[row].images >= world.budget]
-
-
-def _has_bottom(world: World) -> str:
-    seeds = world.n_seed_small
-    found = [row for row in BOTTOM if row in world.query_sets and not world.query_sets[row].lacks(seeds)]
-    return "" if found else f"neither {' nor '.join(BOTTOM)} can be had here"
-
-
 def _has_low(world: World) -> str:
     return "" if at_hand(world, LOW) else f"no low-quality set holds {world.n_seed_large:,} images here"
+
+
+@CLAIMS.add("low-quality-jba-wins", "Tables V and VI, §IV-C", _has_low)
+def _jbas_beat_pool(read: Reader) -> Finding:
+    """With sets of low quality both JBAs beat random sampling of the whole budget, or of all the images
+    there are, by over a point.
+    """
+    places = [(row, attack) for row in at_hand(read.world, LOW) for attack in BOTH]
+    sets = rows_of(places, lambda place: _pool_and_jba(read, place))
+    holds = sets.every(Pair.trails)
+    return holds, f"{_beside_pool(read.world, sets.found)}{sets.rest}"
 
 
 def _has_whole(world: World) -> str:
     return "" if _whole(world) else f"no decent set holds {world.budget:,} images here"
 
 
-CLAIMS = (
-    Claim(
-        "pgd-beats-seeds-few",
-        "From few seeds of any set, JBA-PGD ends more than a point above sampling the seeds alone.",
-        "Table IV, §IV-C, §IX",
-        partial(_pgd_beats_seeds, table="iv"),
-    ),
-    Claim(
-        "pgd-beats-seeds-many",
-        "From many seeds of any set, JBA-PGD ends more than a point above sampling the seeds alone.",
-        "Table V, §IV-C",
-        partial(_pgd_beats_seeds, table="v"),
-    ),
-    Claim(
-        "gain-by-set",
-        "Depending on set and seeds the better JBA adds 2 to 23 points (1 to 24 with tolerance).",
-        "Tables IV and V, §I, §IV-C",
-        _gain_range,
-    ),
-    Claim(
-        "gain-larger-with-few",
-        "Over all sets, the better JBA adds more with few seeds than with many.",
-        "Tables IV and V, §I, §IX",
-        _more_with_few,
-    ),
-    Claim(
-        "likeness-ranks-few",
-        "With few seeds the victim's own set steals best and the set most like it next, a point apart.",
-        "Table IV, Figure 7, §IV-C, §IX",
-        partial(_likeness, table="iv"),
-        partial(_close_set, table="iv"),
-    ),
-    Claim(
-        "likeness-ranks-many",
-        "With many seeds the victim's own set steals best and the set most like it next, a point apart.",
-        "Table V, Figure 8, §IV-C, §IX",
-        partial(_likeness, table="v"),
-        partial(_close_set, table="v"),
-    ),
-    Claim(
-        "bottom-set-lowest",
-        "The set at the bottom of the ranking (SVHN; the demo's photographs) is the worst to steal with, "
-        "within a point.",
-        "Table IV, Figure 7, §IV-C",
-        _bottom,
-        _has_bottom,
-    ),
-    Claim(
-        "low-quality-jba-wins",
-        "With sets of low quality both JBAs beat random sampling of the whole budget, or of all the images "
-        "there are, by over a point.",
-        "Tables V and VI, §IV-C",
-        _jbas_beat_pool,
-        _has_low,
-    ),
-    Claim(
-        "decent-quality-rs-wins",
-        "With decent sets that fill the budget random sampling beats both JBAs by over a point.",
-        "Tables V and VI, §IV-C",
-        _pool_beats_jbas,
-        _has_whole,
-    ),
-)
+@CLAIMS.add("decent-quality-rs-wins", "Tables V and VI, §IV-C", _has_whole)
+def _pool_beats_jbas(read: Reader) -> Finding:
+    """With decent sets that fill the budget random sampling beats both JBAs by over a point."""
+    places = [(row, attack) for row in _whole(read.world) for attack in BOTH]
+    sets = rows_of(places, lambda place: _pool_and_jba(read, place))
+    holds = sets.every(Pair.beats)
+    return holds, f"{_beside_pool(read.world, sets.found)}{sets.rest}"

@@ -8,7 +8,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
-from redhanded.experiments.claims.reader import NotMeasuredError, Reader, Sample
+from redhanded.experiments.claims.reader import NotMeasuredError, Reader
+from redhanded.experiments.claims.sample import Sample
 from redhanded.experiments.runner.store import Record
 
 TRACED = "traits_confidence_surrogate"

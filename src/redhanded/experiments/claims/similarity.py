@@ -3,21 +3,9 @@
 Accounts are bans in fractions, beside the benign floor; the detector is the one with the loss of Equation 6.
 """
 
-from functools import partial
-
-from redhanded.experiments.claims.base import Claim, Finding
-from redhanded.experiments.claims.reader import (
-    NEAR_FLOOR,
-    Answer,
-    Pair,
-    Reader,
-    Rows,
-    bans,
-    every,
-    exceeds,
-    listed,
-    rows_of,
-)
+from redhanded.experiments.claims.base import Claims, Finding
+from redhanded.experiments.claims.reader import Reader, Rows, rows_of
+from redhanded.experiments.claims.sample import NEAR_FLOOR, Answer, Pair, bans, every, exceeds, listed
 from redhanded.experiments.tables.base import ACCOUNTS, FPR
 from redhanded.experiments.tables.extraction import JB_TOP3, JBA_BS, JBA_CW, JBA_PGD
 from redhanded.experiments.worlds.world import World
@@ -29,6 +17,7 @@ OUTLIER = "SVHN"
 sources", but its own Table IX prints 0.060% for SVHN."""
 LEAST_FPR, MOST_FPR = 0.00007, 0.00013
 """0.01 ± 0.003%."""
+CLAIMS = Claims()
 
 
 def far_above(pair: Pair) -> Answer:
@@ -41,33 +30,39 @@ def beside_floor(pair: Pair) -> str:
     return f"{bans(pair.one)} (floor {bans(pair.other)}){pair.doubt}"
 
 
-def _row(attack: str) -> str:
-    return f"{attack}, per-pair loss"
-
-
 def _caught(read: Reader, loss: str) -> Finding:
     prices = rows_of((JB_TOP3, JBA_PGD), lambda attack: read.beside_floor("vii", f"{attack}, {loss} loss"))
-    shown = [f"{attack} {beside_floor(found)}" for attack, found in prices.found.items()]
-    return prices.every(far_above), f"{listed(shown)}{prices.rest}"
+    return prices.finding(far_above, lambda attack, pair: f"{attack} {beside_floor(pair)}")
+
+
+@CLAIMS.add("jbas-caught", "Table VII, §VIII-A2, §IX")
+def _caught_per_pair(read: Reader) -> Finding:
+    """JB-top3 and JBA-PGD pay far more accounts than an honest user (over 3 times, and over 2 bans more)."""
+    return _caught(read, "per-pair")
+
+
+@CLAIMS.add("jbas-caught-released", "Table VII, §VIII-A2")
+def _caught_released(read: Reader) -> Finding:
+    """The same with the encoder's released loss, which the printed accounts belong to."""
+    return _caught(read, "released")
 
 
 def _beside_top3(read: Reader, attack: str) -> Pair:
-    return read.prices("vii", _row(attack), _row(JB_TOP3))
+    return read.prices("vii", f"{attack}, per-pair loss", f"{JB_TOP3}, per-pair loss")
 
 
-def _both_prices(attack: str, pair: Pair) -> str:
-    return f"{attack} {bans(pair.one)}, JB-top3 {bans(pair.other)} of {pair.one.seeds}{pair.doubt}"
-
-
+@CLAIMS.add("pgd-fewer-than-top3", "Table VII, §VIII-A2")
 def _pgd_fewer(read: Reader) -> Finding:
+    """JBA-PGD pays fewer accounts than JB-top3."""
     pair = _beside_top3(read, JBA_PGD)
-    return pair.turned.beats(), _both_prices(JBA_PGD, pair)
+    return pair.trails(), pair.written(JBA_PGD, JB_TOP3, bans)
 
 
+@CLAIMS.add("cw-bs-more-than-top3", "Table VII, §VIII-A2")
 def _more_than_top3(read: Reader) -> Finding:
+    """CW and binary search pay more accounts than JB-top3."""
     pairs = rows_of((JBA_CW, JBA_BS), lambda attack: _beside_top3(read, attack))
-    shown = "; ".join(_both_prices(*found) for found in pairs.found.items())
-    return pairs.every(Pair.beats), f"{shown}{pairs.rest}"
+    return pairs.finding(Pair.beats, lambda attack, pair: pair.written(attack, JB_TOP3, bans), "; ")
 
 
 def _column(attack: str) -> str:
@@ -79,29 +74,35 @@ def _places(read: Reader) -> list[tuple[str, str]]:
     return [(row, attack) for attack in (JB_TOP3, JBA_PGD) for row in read.rows("viii", _column(attack))]
 
 
+@CLAIMS.add("every-set-caught", "Table VIII, §VIII-A2")
 def _every_set_caught(read: Reader) -> Finding:
+    """Whatever set seeds come from, JB-top3 and JBA-PGD pay far more than an honest user (as above)."""
     prices = rows_of(_places(read), lambda place: read.beside_floor("viii", place[0], _column(place[1])))
     holds = prices.every(far_above)
     caught = sum(far_above(found) is True for found in prices.found.values())
-    least = min(prices.found, key=lambda place: prices.found[place].one.mean)
+    least = prices.least(lambda pair: pair.one.mean)
     shown = f"{listed(least)} {beside_floor(prices.found[least])}"
     return holds, f"{caught} of {len(prices.found)} caught, least {shown}{prices.rest}"
 
 
+@CLAIMS.add("pgd-fewer-every-set", "Table VIII, §VIII-A2")
 def _pgd_fewer_by_set(read: Reader) -> Finding:
+    """Whatever set seeds come from, JBA-PGD pays fewer accounts than JB-top3."""
+
     def both(row: str) -> Pair:
         pgd, top3 = (read.price("viii", row, _column(attack)) for attack in (JBA_PGD, JB_TOP3))
         return Pair(pgd, top3, NEAR_FLOOR)
 
     prices = rows_of(read.rows("viii", _column(JB_TOP3)), both)
-    shown = listed(
-        f"{row} {bans(pair.one)} and {bans(pair.other)}{pair.doubt}" for row, pair in prices.found.items()
+    holds, shown = prices.finding(
+        Pair.trails, lambda row, pair: f"{row} {bans(pair.one)} and {bans(pair.other)}{pair.doubt}"
     )
-    holds = prices.every(lambda pair: pair.turned.beats())
-    return holds, f"PGD and top3: {shown}{prices.rest}"
+    return holds, f"PGD and top3: {shown}"
 
 
+@CLAIMS.add("other-sets-dearer", "Table VIII, §VIII-A2")
 def _others_dearer(read: Reader) -> Finding:
+    """Seeds of most other sets cost JB-top3, and JBA-PGD, more accounts than seeds of the victim's own."""
     own = next(iter(read.world.query_sets))
     prices = rows_of(_places(read), lambda place: read.price("viii", place[0], _column(place[1])))
     won, lost, shown = [], [], []
@@ -133,23 +134,15 @@ def _but_outlier(read: Reader) -> Rows[str, float]:
     return rows_of(rows, lambda row: _rate(read, row))
 
 
+@CLAIMS.add("fpr-held", "Table IX, §VIII-A2")
 def _fpr_held(read: Reader) -> Finding:
-    rates = _but_outlier(read)
-    holds = rates.every(lambda rate: not exceeds(rate, MOST_FPR) and not exceeds(LEAST_FPR, rate))
-    return holds, listed(f"{row} {rate:.4%}" for row, rate in rates.found.items()) + rates.rest
-
-
-def _svhn_higher(read: Reader) -> Finding:
-    """Flags and the whole bans that Table IX prints must agree: of few images there is no whole ban."""
-    svhn, others = _rate(read, OUTLIER), _but_outlier(read)
-    printed = rows_of(others.found, lambda row: read.figure("ix", row, FPR).mean)
-    whole = read.figure("ix", OUTLIER, FPR).mean
-    by_flags = others.every(lambda rate: exceeds(svhn, rate))
-    by_bans = every(exceeds(whole, rate) for rate in printed.found.values())
-    highest = max(others.found, key=lambda row: others.found[row])
-    shown = f"SVHN {svhn:.4%}, next {highest} {others.found[highest]:.4%}"
-    banned = f"in whole bans {whole:.3%} and {max(printed.found.values()):.3%} at most"
-    return by_flags if by_flags == by_bans else None, f"{shown}; {banned}{others.rest}"
+    """On every set honest users are banned at 0.01% of queries, give or take 0.003% (SVHN, of which the
+    paper's own table contradicts it, is left out).
+    """
+    return _but_outlier(read).finding(
+        lambda rate: not exceeds(rate, MOST_FPR) and not exceeds(LEAST_FPR, rate),
+        lambda row, rate: f"{row} {rate:.4%}",
+    )
 
 
 def _has_svhn(world: World) -> str:
@@ -157,52 +150,16 @@ def _has_svhn(world: World) -> str:
     return "" if found is not None and found.benign else "there is no SVHN in this world"
 
 
-CLAIMS = (
-    Claim(
-        "jbas-caught",
-        "JB-top3 and JBA-PGD pay far more accounts than an honest user (over 3 times, and over 2 bans more).",
-        "Table VII, §VIII-A2, §IX",
-        partial(_caught, loss="per-pair"),
-    ),
-    Claim(
-        "jbas-caught-released",
-        "The same with the encoder's released loss, which the printed accounts belong to.",
-        "Table VII, §VIII-A2",
-        partial(_caught, loss="released"),
-    ),
-    Claim(
-        "pgd-fewer-than-top3", "JBA-PGD pays fewer accounts than JB-top3.", "Table VII, §VIII-A2", _pgd_fewer
-    ),
-    Claim(
-        "cw-bs-more-than-top3",
-        "CW and binary search pay more accounts than JB-top3.",
-        "Table VII, §VIII-A2",
-        _more_than_top3,
-    ),
-    Claim(
-        "every-set-caught",
-        "Whatever set seeds come from, JB-top3 and JBA-PGD pay far more than an honest user (as above).",
-        "Table VIII, §VIII-A2",
-        _every_set_caught,
-    ),
-    Claim(
-        "pgd-fewer-every-set",
-        "Whatever set seeds come from, JBA-PGD pays fewer accounts than JB-top3.",
-        "Table VIII, §VIII-A2",
-        _pgd_fewer_by_set,
-    ),
-    Claim(
-        "other-sets-dearer",
-        "Seeds of most other sets cost JB-top3, and JBA-PGD, more accounts than seeds of the victim's own.",
-        "Table VIII, §VIII-A2",
-        _others_dearer,
-    ),
-    Claim(
-        "fpr-held",
-        "On every set honest users are banned at 0.01% of queries, give or take 0.003% (SVHN, of which the "
-        "paper's own table contradicts it, is left out).",
-        "Table IX, §VIII-A2",
-        _fpr_held,
-    ),
-    Claim("svhn-fpr-higher", "On SVHN honest users are banned most.", "Table IX", _svhn_higher, _has_svhn),
-)
+@CLAIMS.add("svhn-fpr-higher", "Table IX", _has_svhn)
+def _svhn_higher(read: Reader) -> Finding:
+    """On SVHN honest users are banned most."""
+    svhn, others = _rate(read, OUTLIER), _but_outlier(read)
+    printed = rows_of(others.found, lambda row: read.figure("ix", row, FPR).mean)
+    whole = read.figure("ix", OUTLIER, FPR).mean
+    by_flags = others.every(lambda rate: exceeds(svhn, rate))
+    by_bans = every(exceeds(whole, rate) for rate in printed.found.values())
+    highest = others.least(lambda rate: -rate)
+    shown = f"SVHN {svhn:.4%}, next {highest} {others.found[highest]:.4%}"
+    banned = f"in whole bans {whole:.3%} and {max(printed.found.values()):.3%} at most"
+    # of few images there is no whole ban: flags must agree with the bans that the table prints
+    return by_flags if by_flags == by_bans else None, f"{shown}; {banned}{others.rest}"

@@ -14,16 +14,8 @@ from redhanded.errors import RedhandedError
 from redhanded.experiments.cells import Detect
 from redhanded.experiments.cells.datasets import Archived
 from redhanded.experiments.claims import CLAIMS
-from redhanded.experiments.claims.reader import (
-    NotMeasuredError,
-    Pair,
-    Reader,
-    Sample,
-    every,
-    exceeds,
-    if_so,
-    within,
-)
+from redhanded.experiments.claims.reader import NotMeasuredError, Reader
+from redhanded.experiments.claims.sample import Pair, Sample, every, exceeds, if_so, within
 from redhanded.experiments.runner.store import Store
 from redhanded.experiments.tables import TABLES
 from redhanded.experiments.tables.comparison import Comparison
