@@ -1,14 +1,9 @@
 """The paper's settings, for a GPU."""
 
 from redhanded.experiments.cells.datasets import Archived
+from redhanded.experiments.worlds import shared
 from redhanded.experiments.worlds.attacks import Scale
 from redhanded.experiments.worlds.query_sets import CIFAR10_QUERY_SETS
-from redhanded.experiments.worlds.shared import (
-    CIFAR10_COMMON,
-    CIFAR10_HELDOUT,
-    CIFAR10_NATURAL,
-    CIFAR10_OUTSIDE,
-)
 from redhanded.experiments.worlds.world import Judging, World
 from redhanded.lab.attacks import ActiveThief, Dfme, KnockoffNets, Tramer
 from redhanded.lab.encoders import Contrastive
@@ -54,11 +49,11 @@ def paper() -> World:
         close_set="CINIC10",
         pool=Archived("tinyimagenet", "train"),
         judging=Judging(
-            common=CIFAR10_COMMON,
-            heldout=CIFAR10_HELDOUT,
-            natural={**CIFAR10_NATURAL, "imagenet1k": (Archived("imagenet1k", "train"),)},
+            common=shared.CIFAR10_COMMON,
+            heldout=shared.CIFAR10_HELDOUT,
+            natural={**shared.CIFAR10_NATURAL, "imagenet1k": (Archived("imagenet1k", "train"),)},
             inside=Archived("cifar10", "train"),
-            outside=CIFAR10_OUTSIDE,
+            outside=shared.CIFAR10_OUTSIDE,
             classifier_training=Training(epochs=100),
             own_sets=2,
         ),
