@@ -7,7 +7,7 @@ from redhanded.experiments.worlds.query_sets import CIFAR10_QUERY_SETS
 from redhanded.experiments.worlds.world import Judging, World
 from redhanded.lab.attacks import ActiveThief, Dfme, KnockoffNets, Tramer
 from redhanded.lab.encoders import Contrastive
-from redhanded.lab.models import Dense, Vgg16Bn
+from redhanded.lab.models import Dense, ResNet8x, Vgg16Bn
 from redhanded.lab.training import Training
 
 
@@ -27,6 +27,7 @@ def paper() -> World:
         victim_training=Training(epochs=100, batch=64, lr=0.1, momentum=0.5, crop_flip=True),
         surrogate=Vgg16Bn(),
         dense=Dense((32,)),
+        data_free_model=ResNet8x(34),
         scale=Scale(
             Training(epochs=20),
             Training(epochs=100),

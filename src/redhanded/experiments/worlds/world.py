@@ -95,6 +95,10 @@ class World:
     n_seed_small: int
     n_seed_large: int
     """The paper's 500 and 5,000 of 50,000."""
+    data_free_model: Architecture | None = None
+    """Victim and clone of data-free extraction; None: those of the other attacks."""
+    data_free_training: Training = Training(epochs=200, batch=128, lr=0.1, step_epochs=80, crop_flip=True)
+    """Of that victim; its published code takes the step of 80 epochs only with a switch."""
     initial: cells.ImagenetWeights | cells.PublicWeights | None = None
     """What surrogates start from by default."""
     public: Data | None = None
@@ -123,6 +127,14 @@ class World:
     def train_dense_victim(self) -> cells.TrainVictim:
         """The shallow model that line search steals."""
         return cells.TrainVictim(self.name, self.victim_data, self.test, self.dense, DENSE_TRAINING)
+
+    def train_data_free_victim(self) -> cells.TrainVictim:
+        """The model that data-free extraction steals."""
+        if self.data_free_model is None:
+            return self.train_victim()
+        return cells.TrainVictim(
+            self.name, self.victim_data, self.test, self.data_free_model, self.data_free_training
+        )
 
     def train_encoder(self, loss: Loss = "per-pair") -> cells.TrainEncoder:
         """The similarity encoder, trained on what the victim was trained on."""
@@ -156,20 +168,25 @@ class World:
         """
         attack = ATTACKS[name](self.scale, self.default_budget(name) if budget is None else budget, fidelity)
         n_seed = n_seed if attack.starts_from == "seeds" else 0
-        dense = name.startswith("tramer")
+        if name.startswith("tramer"):
+            victim, surrogate = self.train_dense_victim(), self.dense
+        elif name == "dfme":
+            victim, surrogate = self.train_data_free_victim(), self.data_free_model or self.surrogate
+        else:
+            victim, surrogate = self.train_victim(), self.surrogate
         own = query_set is None or query_set == self.query_set
         seeds_from = self.query_set if query_set is None else query_set
         return cells.Extract(
-            self.train_dense_victim() if dense else self.train_victim(),
+            victim,
             attack,
             name,
             self.pool if attack.starts_from == "pool" else seeds_from,
             n_seed,
-            self.dense if dense else self.surrogate,
+            surrogate,
             seed,
             balanced=own and balanced_seeds(self.query_set, n_seed, fidelity),
             fidelity=fidelity,
-            initial=None if dense else self.initial,
+            initial=self.initial if surrogate == self.surrogate else None,
         )
 
     def data_free(self) -> cells.Extract | cells.Watched:
