@@ -2,22 +2,22 @@
 
 import json
 from dataclasses import dataclass
+from functools import partial
 from typing import ClassVar, Protocol, runtime_checkable
 
 import torch
-from safetensors.torch import load_file
 
 from redhanded.detectors import SimilarityDetector
 from redhanded.detectors.calibrate import calibrate
 from redhanded.experiments.cells.base import (
-    MODEL,
-    Keyed,
-    classifier,
+    Part,
+    Trained,
     deployable,
-    load_encoder,
+    load_model,
     save_model,
+    training_record,
 )
-from redhanded.experiments.cells.datasets import Data, as_floats, as_tensor
+from redhanded.experiments.cells.datasets import Data, as_floats, as_tensor, labelled
 from redhanded.experiments.runner.context import Cell, Context
 from redhanded.experiments.runner.store import Record
 from redhanded.files import whole
@@ -51,18 +51,15 @@ class Adapted(Protocol):
 
 
 @dataclass(frozen=True)
-class Blinded:
+class Blinded(Part):
     """Queries are sent as one of the random transforms makes them."""
 
     transform: Transform
     everywhere: bool = False
     """Whether the pairs of a finite difference are blinded as well."""
 
-    needs: ClassVar[tuple[Cell, ...]] = ()
-
     @property
     def title(self) -> str:
-        """The transform and its law."""
         where = " everywhere" if self.everywhere else ""
         return f"{self.transform.kind} {self.transform.law}{where}"
 
@@ -73,7 +70,7 @@ class Blinded:
 
 
 @dataclass(frozen=True)
-class TrainBlinder(Keyed):
+class TrainBlinder(Trained):
     """Train the auto-encoder that blinds, beside a classifier of the thief's own, on the thief's images."""
 
     world: str
@@ -84,25 +81,19 @@ class TrainBlinder(Keyed):
     seed: int = 0
 
     version: ClassVar[int] = 2
-    resumes: ClassVar[bool] = True
-    needs: ClassVar[tuple[Cell, ...]] = ()
 
     @property
     def label(self) -> str:
-        """A readable file name."""
         return f"blinder-{self.world}-{self.config.fidelity}-{self.seed}"
 
     def described(self) -> Record:
-        """Return every varied field, flat."""
-        return {
-            "kind": "training",
-            "world": self.world,
-            "model": "blinding auto-encoder",
-            "query_set": self.data.name,
-            "epochs": self.config.training.epochs,
-            "fidelity": self.config.fidelity,
-            "seed": self.seed,
-        }
+        return training_record(
+            self,
+            "blinding auto-encoder",
+            self.data.name,
+            epochs=self.config.training.epochs,
+            fidelity=self.config.fidelity,
+        )
 
     def run(self, context: Context) -> Record:
         """Train both, save the auto-encoder, and measure what its training asks of it.
@@ -112,17 +103,10 @@ class TrainBlinder(Keyed):
         """
         data = self.data.load()
         images = as_tensor(data.images, context.device)
-        own = classifier(self, data, self.architecture, self.classifying, context)
+        own = self.classifier(data, self.architecture, self.classifying, context)
         generator = context.generator(self)
-        with context.reporter(f"{self.label}: training") as progress:
-            blinder = train_autoencoder(
-                self.config,
-                images,
-                own,
-                generator,
-                progress=progress,
-                checkpoint=context.checkpoint(self, "blinding"),
-            )
+        step = partial(train_autoencoder, self.config, images, own, generator)
+        blinder = self.train(step, context, "blinding")
         save_model(blinder.network, context, self)
         one, other = blinder(images, generator), blinder(images, generator)
         kept = predict(own, one).argmax(1) == predict(own, images).argmax(1)
@@ -134,14 +118,11 @@ class TrainBlinder(Keyed):
         }
 
     def load(self, context: Context) -> AutoEncoder:
-        """Return the blinder."""
-        network = Network()
-        network.load_state_dict(load_file(context.artefact(self) / MODEL))
-        return AutoEncoder(network.to(context.device).eval(), self.config)
+        return AutoEncoder(load_model(Network(), context, self), self.config)
 
 
 @dataclass(frozen=True)
-class AutoEncoded:
+class AutoEncoded(Part):
     """Queries are sent as a trained auto-encoder blinds them."""
 
     blinder: TrainBlinder
@@ -149,14 +130,8 @@ class AutoEncoded:
 
     @property
     def title(self) -> str:
-        """The auto-encoder and its fidelity."""
         where = " everywhere" if self.everywhere else ""
         return f"auto-encoder {self.blinder.config.fidelity}{where}"
-
-    @property
-    def needs(self) -> tuple[Cell, ...]:
-        """The auto-encoder."""
-        return (self.blinder,)
 
     def make(self, context: Context, generator: torch.Generator) -> Adaptation:
         """Return the blinder; it remembers nothing."""
@@ -164,7 +139,7 @@ class AutoEncoded:
 
 
 @dataclass(frozen=True)
-class TrainSubstitute(Keyed):
+class TrainSubstitute(Trained):
     """Train the thief's own similarity detector, and tune it, on the thief's images alone."""
 
     world: str
@@ -172,66 +147,43 @@ class TrainSubstitute(Keyed):
     config: Contrastive
     seed: int = 0
 
-    version: ClassVar[int] = 1
-    resumes: ClassVar[bool] = True
-    needs: ClassVar[tuple[Cell, ...]] = ()
-
     @property
     def label(self) -> str:
-        """A readable file name."""
         return f"substitute-{self.world}-{self.config.loss}-{self.data.name}-{self.seed}"
 
     def described(self) -> Record:
-        """Return every varied field, flat."""
-        return {
-            "kind": "training",
-            "world": self.world,
-            "model": "substitute detector",
-            "loss": self.config.loss,
-            "query_set": self.data.name,
-            "epochs": self.config.contrastive.epochs,
-            "seed": self.seed,
-        }
+        return training_record(
+            self,
+            "substitute detector",
+            self.data.name,
+            loss=self.config.loss,
+            epochs=self.config.contrastive.epochs,
+        )
 
     def run(self, context: Context) -> Record:
         """Train both stages, then take the largest δ that flags at most 0.5% of the same images."""
         data, generator = self.data.load(), context.generator(self)
-        images = as_tensor(data.images, context.device)
-        labels = torch.from_numpy(data.labels).to(context.device)
-        with context.reporter(f"{self.label}: training") as progress:
-            encoder = pretrain(
-                images,
-                labels,
-                self.config.architecture,
-                self.config.pretraining,
-                generator,
-                progress=progress,
-                checkpoint=context.checkpoint(self, "pretraining"),
-            )
-            contrast(
-                encoder,
-                images,
-                self.config,
-                generator,
-                progress=progress,
-                checkpoint=context.checkpoint(self, "contrastive"),
-            )
+        images, labels = labelled(data, context.device)
+        architecture, training = self.config.architecture, self.config.pretraining
+        first = partial(pretrain, images, labels, architecture, training, generator)
+        encoder = self.train(first, context, "pretraining")
+        second = partial(contrast, encoder, images, self.config, generator)
+        self.train(second, context, "contrastive")
         save_model(encoder, context, self)
         untuned = SimilarityDetector(deployable(encoder, context), 1.0, flags_to_ban=1)
         tuned, found = calibrate(untuned, untuned.features(as_floats(data.images)), fpr=FLAG_RATE)
-        with whole(context.store.scratch(self) / "delta.json") as partial:
-            partial.write_text(json.dumps(tuned.delta), encoding="utf-8")
+        with whole(context.store.scratch(self) / "delta.json") as unfinished:
+            unfinished.write_text(json.dumps(tuned.delta), encoding="utf-8")
         return {"images": len(data), "delta": tuned.delta, "flags": found.flags}
 
     def load(self, context: Context) -> SimilarityDetector:
-        """Return the substitute detector."""
-        network = load_encoder(self.config.architecture, context, self)
+        network = load_model(self.config.architecture.trunk(), context, self)
         delta = json.loads((context.artefact(self) / "delta.json").read_text(encoding="utf-8"))
         return SimilarityDetector(deployable(network, context), float(delta), flags_to_ban=1)
 
 
 @dataclass(frozen=True)
-class Filtered:
+class Filtered(Part):
     """Queries that the thief's own detector would flag are not sent."""
 
     substitute: TrainSubstitute
@@ -239,25 +191,18 @@ class Filtered:
 
     @property
     def title(self) -> str:
-        """The filter and what it remembers."""
         parts = ["filtering"]
         parts += ["with seeds"] if self.config.seeds_in_history else []
         parts += ["everywhere"] if self.config.everywhere else []
         return " ".join(parts)
 
-    @property
-    def needs(self) -> tuple[Cell, ...]:
-        """The substitute."""
-        return (self.substitute,)
-
     def make(self, context: Context, generator: torch.Generator) -> Adaptation:
-        """Return a filter with an empty history."""
         del generator
         return QueryFilter(self.substitute.load(context), self.config)
 
 
 @dataclass(frozen=True)
-class Chained:
+class Chained(Part):
     """Filter first, then blind what passed, as the released code does."""
 
     first: Filtered
@@ -265,14 +210,7 @@ class Chained:
 
     @property
     def title(self) -> str:
-        """Both."""
         return f"{self.first.title} then {self.second.title}"
 
-    @property
-    def needs(self) -> tuple[Cell, ...]:
-        """What both need."""
-        return (*self.first.needs, *self.second.needs)
-
     def make(self, context: Context, generator: torch.Generator) -> Adaptation:
-        """Return the two, one after the other."""
         return chain(self.first.make(context, generator), self.second.make(context, generator))

@@ -1,4 +1,9 @@
-"""What every cell has: a key, and weights on disk."""
+"""What every cell has: a key, needs, and weights on disk."""
+
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any, Protocol, TypeVar, runtime_checkable
 
 import numpy as np
 import torch
@@ -9,22 +14,90 @@ from redhanded.detectors.base import Encoder
 from redhanded.experiments.cells.datasets import as_tensor
 from redhanded.experiments.runner.context import Cell, Context
 from redhanded.experiments.runner.keys import key_of
+from redhanded.experiments.runner.store import Record
 from redhanded.files import whole
 from redhanded.lab.data.images import ImageSet
 from redhanded.lab.encoders import TorchEncoder, export_onnx
-from redhanded.lab.models import Architecture, SimNet, build
+from redhanded.lab.models import Architecture, build
 from redhanded.lab.training import Training, train_classifier
 
 MODEL = "model.safetensors"
 
+T = TypeVar("T")
+N = TypeVar("N", bound=nn.Module)
 
-class Keyed:
-    """A frozen dataclass whose key is the hash of its canonical JSON."""
+
+class Part:
+    """A frozen dataclass that needs the cells among its fields, and what the parts among them need."""
+
+    @property
+    def needs(self) -> tuple[Cell, ...]:
+        """Cells whose records or artefacts it reads."""
+        found: list[Cell] = []
+        for value in vars(self).values():
+            if isinstance(value, Keyed):
+                found.append(value)
+            elif isinstance(value, Part):
+                found += value.needs
+        return tuple(found)
+
+
+class Keyed(Part, Cell):
+    """A cell whose key is the hash of its canonical JSON; `version` is 1 until its behaviour changes."""
 
     @property
     def key(self) -> str:
         """Hash of everything that can move the result."""
         return key_of(self)
+
+    @property
+    def resumes(self) -> bool:
+        return False
+
+
+class Trained(Keyed):
+    """A cell that trains networks, and goes on from their checkpoints."""
+
+    @property
+    def resumes(self) -> bool:
+        return True
+
+    def train(self, step: Callable[..., T], context: Context, stage: str = "training") -> T:
+        """Take a step that reports its progress and resumes from the checkpoint of a stage."""
+        with context.reporter(f"{self.label}: training") as progress:
+            return step(progress=progress, checkpoint=context.checkpoint(self, stage))
+
+    def classifier(
+        self, data: ImageSet, architecture: Architecture, training: Training, context: Context
+    ) -> nn.Module:
+        """Train a classifier on a labelled set, and save its weights."""
+        classes = len(data.classes)
+        generator = context.generator(self)
+        model = build(architecture, classes, generator, context.device)
+        images, labels = as_tensor(data.images, context.device), one_hot(data.labels, classes, context.device)
+        self.train(partial(train_classifier, model, images, labels, training, generator), context)
+        save_model(model, context, self)
+        return model
+
+
+@runtime_checkable
+class Seeded(Protocol):
+    """What every training has."""
+
+    @property
+    def world(self) -> str: ...
+
+    @property
+    def seed(self) -> int: ...
+
+
+def training_record(
+    cell: Seeded, model: str, query_set: str, architecture: Architecture | None = None, **varied: Any
+) -> Record:
+    """Return what the record of a training says, and what else of it varies."""
+    named = {} if architecture is None else {"architecture": type(architecture).__name__}
+    training = {"kind": "training", "world": cell.world, "model": model, "query_set": query_set}
+    return training | {"seed": cell.seed} | named | varied
 
 
 def one_hot(labels: np.ndarray, classes: int, device: torch.device) -> torch.Tensor:
@@ -32,46 +105,27 @@ def one_hot(labels: np.ndarray, classes: int, device: torch.device) -> torch.Ten
     return torch.nn.functional.one_hot(torch.from_numpy(labels), classes).float().to(device)
 
 
-def save_model(model: nn.Module, context: Context, cell: Cell) -> None:
-    """Write the weights to the cell's scratch folder."""
+def save_weights(model: nn.Module, path: Path) -> None:
+    """Write the weights to a file."""
     weights = {name: value.cpu().contiguous() for name, value in model.state_dict().items()}
-    with whole(context.store.scratch(cell) / MODEL) as partial:
+    with whole(path) as partial:
         save_file(weights, partial)
 
 
-def classifier(
-    cell: Cell, data: ImageSet, architecture: Architecture, training: Training, context: Context
-) -> nn.Module:
-    """Train the cell's classifier on a labelled set, resuming from its checkpoint, and save its weights."""
-    classes = len(data.classes)
-    generator = context.generator(cell)
-    model = build(architecture, classes, generator, context.device)
-    with context.reporter(f"{cell.label}: training") as progress:
-        train_classifier(
-            model,
-            as_tensor(data.images, context.device),
-            one_hot(data.labels, classes, context.device),
-            training,
-            generator,
-            progress=progress,
-            checkpoint=context.checkpoint(cell, "training"),
-        )
-    save_model(model, context, cell)
-    return model
+def save_model(model: nn.Module, context: Context, cell: Cell) -> None:
+    """Write the weights to the cell's scratch folder."""
+    save_weights(model, context.store.scratch(cell) / MODEL)
 
 
-def load_model(architecture: Architecture, classes: int, context: Context, cell: Cell) -> nn.Module:
-    """Return the cell's model, ready to predict."""
-    model = architecture.build(classes)
-    model.load_state_dict(load_file(context.artefact(cell) / MODEL))
-    return model.to(context.device).eval()
+def load_weights(model: N, path: Path, device: torch.device) -> N:
+    """Return the network with the weights of a file, on the device."""
+    model.load_state_dict(load_file(path))
+    return model.to(device)
 
 
-def load_encoder(architecture: SimNet, context: Context, cell: Cell) -> nn.Module:
-    """Return the cell's encoder without a head."""
-    network = architecture.trunk()
-    network.load_state_dict(load_file(context.artefact(cell) / MODEL))
-    return network.to(context.device)
+def load_model(model: N, context: Context, cell: Cell) -> N:
+    """Return the network with the cell's weights, on the device and ready to predict."""
+    return load_weights(model, context.artefact(cell) / MODEL, context.device).eval()
 
 
 def deployable(network: nn.Module, context: Context) -> Encoder:

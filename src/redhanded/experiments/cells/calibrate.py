@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 
@@ -31,44 +31,31 @@ class Calibrate(Keyed):
     flags_to_ban: int = 50
     seed: int = 0
 
-    version: ClassVar[int] = 1
-    resumes: ClassVar[bool] = False
-
-    @property
-    def needs(self) -> tuple[Cell, ...]:
-        """The encoder."""
-        return (self.encoder,)
-
     @property
     def title(self) -> str:
-        """The encoder's loss and the rule that counts."""
         return f"{self.encoder.config.loss}-{self.count}"
 
     @property
     def label(self) -> str:
-        """A readable file name."""
         return f"calibration-{self.world}-{self.title}-{self.seed}"
+
+    @property
+    def _detector(self) -> Record:
+        return {
+            "world": self.world,
+            "detector": "similarity",
+            "loss": self.encoder.config.loss,
+            "count": self.count,
+            "flags_to_ban": self.flags_to_ban,
+        }
 
     def detector_fields(self) -> Record:
         """Return what a detection's record says of the detector."""
-        return {
-            "world": self.world,
-            "detector": "similarity",
-            "loss": self.encoder.config.loss,
-            "count": self.count,
-            "flags_to_ban": self.flags_to_ban,
-            "calibration_key": self.key,
-        }
+        return self._detector | {"calibration_key": self.key}
 
     def described(self) -> Record:
-        """Return every varied field, flat."""
-        return {
+        return self._detector | {
             "kind": "calibration",
-            "world": self.world,
-            "detector": "similarity",
-            "loss": self.encoder.config.loss,
-            "count": self.count,
-            "flags_to_ban": self.flags_to_ban,
             "stream": stream_name(self.stream),
             "target": self.fpr,
             "seed": self.seed,
@@ -89,7 +76,6 @@ class Calibrate(Keyed):
         return found | {"encoder_digest": untuned.encoder.digest}
 
     def load(self, context: Context) -> Detector[Any]:
-        """Return the calibrated detector."""
         return load_tuned(context.artefact(self), partial(self.untuned, context))
 
     @property

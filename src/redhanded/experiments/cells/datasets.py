@@ -10,7 +10,7 @@ from redhanded.lab.data.archive import load
 from redhanded.lab.data.demo import DemoSet, demo_set
 from redhanded.lab.data.images import ImageSet
 from redhanded.lab.types import Images
-from redhanded.types import ADDED, ImageArray, UInt8
+from redhanded.types import ADDED, ImageArray, Int, UInt8
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,6 @@ class Composed:
     seed: int = 0
 
     def load(self) -> ImageSet:
-        """Compose the images."""
         return demo_set(self.name, self.owner, self.count, self.seed)
 
 
@@ -69,11 +68,9 @@ class Mixed:
 
     @property
     def name(self) -> str:
-        """The sets' names."""
         return "+".join(part.name for part in self.parts)
 
     def load(self) -> ImageSet:
-        """Read or compose all of them."""
         sets = [part.load() for part in self.parts]
         offsets = np.cumsum([0, *(len(one.classes) for one in sets)])
         return ImageSet(
@@ -97,3 +94,8 @@ def as_floats(images: UInt8[np.ndarray, "n h w c"]) -> ImageArray:
 def as_tensor(images: UInt8[np.ndarray, "n h w c"], device: torch.device | str = "cpu") -> Images:
     """Bytes [n, h, w, c] to a float32 tensor [n, c, h, w] in [0, 1] on the device."""
     return torch.from_numpy(as_floats(images)).to(device)
+
+
+def labelled(data: ImageSet, device: torch.device) -> tuple[Images, Int[torch.Tensor, " n"]]:
+    """Return a set's images, as `as_tensor` does, and its labels, both on the device."""
+    return as_tensor(data.images, device), torch.from_numpy(data.labels).to(device)

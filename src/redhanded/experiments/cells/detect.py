@@ -8,12 +8,7 @@ import numpy as np
 from safetensors.numpy import load_file
 from safetensors.numpy import save_file as save_arrays
 
-from redhanded.detectors import (
-    Detector,
-    LikelihoodDetector,
-    OutlierDetector,
-    SimilarityDetector,
-)
+from redhanded.detectors import Detector, LikelihoodDetector, OutlierDetector, SimilarityDetector
 from redhanded.detectors.accounts import benign_floor
 from redhanded.detectors.intervals import Replay, rates
 from redhanded.detectors.likelihood import auroc
@@ -50,7 +45,6 @@ class Honest(Keyed):
     beside: "Honest | None" = field(default=None, metadata=ADDED)
 
     version: ClassVar[int] = 4
-    resumes: ClassVar[bool] = False
     kind: ClassVar[Literal["detection"]] = "detection"
 
     @property
@@ -61,12 +55,10 @@ class Honest(Keyed):
 
     @property
     def label(self) -> str:
-        """A readable file name."""
         names = "+".join(part.name for part in self.stream)
         return f"honest-{self.calibration.world}-{self.calibration.title}-{names}-{self.seed}"
 
     def described(self) -> Record:
-        """Return every varied field, flat."""
         return self.calibration.detector_fields() | {
             "kind": "detection",
             "attack": "none",
@@ -78,9 +70,18 @@ class Honest(Keyed):
         """Send the stream as one user whose account is replaced at bans."""
         images = as_floats(benign_stream(self.stream, self.seed))
         measured = _judged(self, images, self.calibration.outputs(images, context), context)
-        return (
-            measured if self.beside is None else measured | _beside(self, self.beside, len(images), context)
-        )
+        beside = {} if self.beside is None else _beside(self, self.beside, len(images), context)
+        return measured | beside
+
+    def price(self, detector: Detector[Any], length: int, context: Context) -> Record:
+        """Return the floor: what such a user pays for so many queries."""
+        verdicts = load_file(context.artefact(self) / VERDICTS)
+        return benign_floor(detector, verdicts["features"], verdicts.get("answers"), length)
+
+    def rates(self, context: Context) -> Record:
+        """Return the false-positive rate; the rate at which an attack is banned is none."""
+        record = context.record(self)
+        return {name: record[name] for name in ("fpr", "fpr_low", "fpr_high")}
 
 
 @dataclass(frozen=True)
@@ -95,24 +96,14 @@ class Detect(Keyed):
     version: ClassVar[int] = 4
     """4: with the ancestry ceiling, the diversity of features, the time that judging takes, and a floor of
     fresh accounts."""
-    resumes: ClassVar[bool] = False
-
-    @property
-    def needs(self) -> tuple[Cell, ...]:
-        """The detector, the stream, and the honest user beside it."""
-        return (self.calibration, self.extraction, self.honest)
 
     @property
     def label(self) -> str:
-        """A readable file name."""
         return f"detection-{self.calibration.title}-" + self.extraction.label.removeprefix("extraction-")
 
     def described(self) -> Record:
-        """Return every varied field, flat."""
-        thief = self.extraction.described()
-        del thief["kind"]
         return (
-            thief
+            self.extraction.described()
             | self.calibration.detector_fields()
             | {
                 "kind": "detection",
@@ -122,7 +113,6 @@ class Detect(Keyed):
         )
 
     def run(self, context: Context) -> Record:
-        """Replay the log."""
         log = self.extraction.log(context)
         measured = _judged(self, log.images, log.outputs, context)
         stolen = context.record(self.extraction)
@@ -144,11 +134,8 @@ def _judged(
     began = time.perf_counter()
     found = replay(judge, images, outputs)
     seconds = time.perf_counter() - began
-    kept = {
-        "counts": found.counts,
-        "scores": found.nearest,
-        "neighbours": found.neighbours,
-        "bans": found.bans,
+    kept = {"scores": found.nearest} | {
+        name: getattr(found, name) for name in ("counts", "neighbours", "bans")
     }
     diversity: Record = {}
     measure = isinstance(cell, Honest) and cell.beside is None  # what floors are taken from
@@ -180,15 +167,12 @@ def _judged(
 
 def _beside(cell: Honest | Detect, honest: Honest, length: int, context: Context) -> Record:
     """What an honest user of the victim's kind pays for as many queries, and how the statistic differs."""
-    record, theirs = context.record(honest), load_file(context.artefact(honest) / VERDICTS)
-    found: Record = benign_floor(
-        cell.calibration.load(context), theirs["features"], theirs.get("answers"), length
-    )
+    found = honest.price(cell.calibration.load(context), length, context)
     if isinstance(cell, Detect):
-        # the rate at which an attack is banned is no false-positive rate; that one is the honest user's
-        found |= {name: record[name] for name in ("fpr", "fpr_low", "fpr_high")}
+        found |= honest.rates(context)
     ours = load_file(context.store.scratch(cell) / VERDICTS)
     if "statistic" in ours:
+        theirs = load_file(context.artefact(honest) / VERDICTS)
         found["auroc"] = auroc(theirs["statistic"], ours["statistic"])
     return found
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 import torch
@@ -10,7 +10,7 @@ from torch import nn
 
 from redhanded.experiments.cells.adapt import Adapted
 from redhanded.experiments.cells.base import Keyed, save_model
-from redhanded.experiments.cells.datasets import Data, as_tensor
+from redhanded.experiments.cells.datasets import Data, as_tensor, labelled
 from redhanded.experiments.cells.defences import Defence
 from redhanded.experiments.cells.initial import ImagenetWeights, PublicWeights
 from redhanded.experiments.cells.victim import TrainVictim
@@ -19,7 +19,7 @@ from redhanded.experiments.measure.journal import FileJournal
 from redhanded.experiments.measure.metrics import accuracy, agreement
 from redhanded.experiments.measure.querylog import LogWriter, QueryLog
 from redhanded.experiments.measure.steal import steal
-from redhanded.experiments.runner.context import Cell, Context
+from redhanded.experiments.runner.context import Context
 from redhanded.experiments.runner.provenance import provenance
 from redhanded.experiments.runner.store import Record
 from redhanded.lab.attacks import KnockoffNets
@@ -55,8 +55,6 @@ class Extract(Keyed):
     soft: bool = field(default=False, metadata=ADDED)
     """Whether the thief trains on probabilities; of a defended victim only."""
 
-    version: ClassVar[int] = 1
-
     @property
     def resumes(self) -> bool:
         """Whether its long steps are remembered; those of data-free extraction are many and short."""
@@ -64,19 +62,10 @@ class Extract(Keyed):
 
     @property
     def world(self) -> str:
-        """The victim's world."""
         return self.victim.world
 
     @property
-    def needs(self) -> tuple[Cell, ...]:
-        """The victim, what its surrogates start from, and what its defence needs."""
-        start = (self.initial,) if isinstance(self.initial, PublicWeights) else ()
-        adapting = () if self.adaptation is None else self.adaptation.needs
-        return (self.victim, *start, *adapting, *(() if self.defence is None else self.defence.needs))
-
-    @property
     def label(self) -> str:
-        """A readable file name."""
         defended = "" if self.defence is None else f"-{self.defence.title.replace(' ', '-')}-{self._answers}"
         stem = f"extraction-{self.world}-{self.name}-{self.query_set.name}-{self.n_seed}"
         adapted = "" if self.adaptation is None else f"-{self.adaptation.title.replace(' ', '-')}"
@@ -87,7 +76,6 @@ class Extract(Keyed):
         return "soft" if self.soft else "hard"
 
     def described(self) -> Record:
-        """Return every varied field, flat."""
         return {
             "kind": "extraction",
             "world": self.world,
@@ -138,22 +126,17 @@ class Extract(Keyed):
     ) -> tuple[nn.Module, Record]:
         """Run the attack, and return the clone and what it is worth; `log` takes the rounds."""
         victim = self.victim.load(context)
-        test = self.victim.test.load()
-        images = as_tensor(test.images, context.device)
-        labels = torch.from_numpy(test.labels).to(context.device)
+        images, labels = labelled(self.victim.test.load(), context.device)
         seeds, known = self.start(context)
+        weights = None if self.initial is None else self.initial.load(context)
+        classes = int(context.record(self.victim)["classes"])
+        new = surrogates(self.surrogate, classes, weights, generator, context.device)
         with context.reporter(f"{self.label}: queries") as progress:
             loot = steal(
                 self.attack,
                 self.oracle(context),
                 seeds,
-                surrogates(
-                    self.surrogate,
-                    int(context.record(self.victim)["classes"]),
-                    None if self.initial is None else self.initial.load(context),
-                    generator,
-                    context.device,
-                ),
+                new,
                 generator,
                 score=lambda clone: accuracy(clone, images, labels),
                 progress=progress,
@@ -172,7 +155,6 @@ class Extract(Keyed):
         } | watch.traits()
 
     def oracle(self, context: Context) -> Oracle:
-        """Return the victim as the thief meets it."""
         victim = self.victim.load(context)
         if self.defence is None:
             return (HardLabels if self.attack.answers == "labels" else Probabilities)(victim)
@@ -189,7 +171,6 @@ class Extract(Keyed):
         )
 
     def log(self, context: Context) -> QueryLog:
-        """Return the stream of queries."""
         return QueryLog.load(context.artefact(self) / "log")
 
 

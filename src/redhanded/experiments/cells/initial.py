@@ -1,14 +1,13 @@
 """What a surrogate starts from: ImageNet's weights, or those of a public set trained here once."""
 
 from dataclasses import dataclass
-from typing import ClassVar
 
 import torch
 from safetensors.torch import load_file
 
-from redhanded.experiments.cells.base import MODEL, Keyed, classifier
+from redhanded.experiments.cells.base import MODEL, Trained, training_record
 from redhanded.experiments.cells.datasets import Data
-from redhanded.experiments.runner.context import Cell, Context
+from redhanded.experiments.runner.context import Context
 from redhanded.experiments.runner.store import Record
 from redhanded.lab.initialisation import Weights, imagenet_vgg16_bn
 from redhanded.lab.models import Architecture, build
@@ -32,7 +31,7 @@ class ImagenetWeights:
 
 
 @dataclass(frozen=True)
-class PublicWeights(Keyed):
+class PublicWeights(Trained):
     """Train the surrogate's architecture once on a public set that is neither victim's nor thief's.
 
     For machines that cannot fetch ImageNet's weights; named in every record that uses it.
@@ -44,10 +43,6 @@ class PublicWeights(Keyed):
     training: Training
     seed: int = 0
 
-    version: ClassVar[int] = 1
-    resumes: ClassVar[bool] = True
-    needs: ClassVar[tuple[Cell, ...]] = ()
-
     @property
     def name(self) -> str:
         """How a record calls it."""
@@ -55,25 +50,16 @@ class PublicWeights(Keyed):
 
     @property
     def label(self) -> str:
-        """A readable file name."""
         return f"public-{self.world}-{self.data.name}-{self.seed}"
 
     def described(self) -> Record:
-        """Return every varied field, flat."""
-        return {
-            "kind": "training",
-            "world": self.world,
-            "model": "surrogate",
-            "architecture": type(self.architecture).__name__,
-            "query_set": self.data.name,
-            "epochs": self.training.epochs,
-            "seed": self.seed,
-        }
+        return training_record(
+            self, "surrogate", self.data.name, self.architecture, epochs=self.training.epochs
+        )
 
     def run(self, context: Context) -> Record:
-        """Train and save the weights."""
         data = self.data.load()
-        classifier(self, data, self.architecture, self.training, context)
+        self.classifier(data, self.architecture, self.training, context)
         return {"images": len(data), "classes": len(data.classes)}
 
     def load(self, context: Context) -> Weights:

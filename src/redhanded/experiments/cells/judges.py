@@ -6,16 +6,8 @@ from typing import Any, ClassVar, Literal, Protocol, runtime_checkable
 import numpy as np
 import torch
 
-from redhanded.detectors import (
-    BlacklightDetector,
-    Detector,
-    HodaDetector,
-    LikelihoodDetector,
-    OutlierDetector,
-    PradaDetector,
-    SimilarityDetector,
-    StatefulDetector,
-)
+from redhanded import detectors
+from redhanded.experiments.cells.base import Part
 from redhanded.experiments.cells.encoder import TrainEncoder
 from redhanded.experiments.cells.networks import TrainHardness, TrainOutlierClassifier, TrainSeat
 from redhanded.experiments.cells.victim import TrainVictim
@@ -53,7 +45,7 @@ class Judge(Protocol):
         """The victim, if it judges by answers."""
         ...
 
-    def make(self, context: Context) -> Detector[Any]:
+    def make(self, context: Context) -> detectors.Detector[Any]:
         """Return the detector, its threshold unknown."""
         ...
 
@@ -62,21 +54,18 @@ class Judge(Protocol):
         ...
 
 
-class _Plain:
+class _Plain(Part):
     """Judges by images alone, and fits nothing but its threshold."""
 
     @property
     def own_sets(self) -> int | None:
-        """All."""
         return None
 
     @property
     def answering(self) -> tuple[Cell, ...]:
-        """Nobody."""
         return ()
 
     def outputs(self, images: ImageArray, context: Context) -> OutputArray | None:
-        """Return nothing."""
         del images, context
         return None
 
@@ -90,17 +79,11 @@ class Similarity(_Plain):
 
     @property
     def title(self) -> str:
-        """The detector and its encoder."""
         return "seat" if self.encoder.title == "seat" else f"similarity-{self.encoder.title}"
 
-    @property
-    def needs(self) -> tuple[Cell, ...]:
-        """The encoder."""
-        return (self.encoder,)
-
-    def make(self, context: Context) -> SimilarityDetector:
+    def make(self, context: Context) -> detectors.SimilarityDetector:
         """Return the detector; its δ stands for nothing yet."""
-        return SimilarityDetector(self.encoder.load(context), 1.0, flags_to_ban=self.flags_to_ban)
+        return detectors.SimilarityDetector(self.encoder.load(context), 1.0, flags_to_ban=self.flags_to_ban)
 
 
 @dataclass(frozen=True)
@@ -116,7 +99,6 @@ class Likelihood(_Plain):
 
     @property
     def title(self) -> str:
-        """The detector and where it is not the paper's."""
         parts = [
             "vae-elbo" if isinstance(self.model, TrainPrior) else "vae",
             *(["error"] if self.spread == "error" else []),
@@ -124,14 +106,10 @@ class Likelihood(_Plain):
         ]
         return "-".join(parts)
 
-    @property
-    def needs(self) -> tuple[Cell, ...]:
-        """The VQ-VAE, with or without a prior."""
-        return (self.model,)
-
-    def make(self, context: Context) -> LikelihoodDetector:
-        """Return the detector."""
-        return LikelihoodDetector(self.model.load(context), 0.0, NEVER, spread=self.spread, sides=self.sides)
+    def make(self, context: Context) -> detectors.LikelihoodDetector:
+        return detectors.LikelihoodDetector(
+            self.model.load(context), 0.0, NEVER, spread=self.spread, sides=self.sides
+        )
 
 
 @dataclass(frozen=True)
@@ -144,19 +122,12 @@ class Prada(_Plain):
     flags_to_ban: ClassVar[int] = 1
 
     @property
-    def needs(self) -> tuple[Cell, ...]:
-        """The victim, whose answers it judges by."""
-        return (self.victim,)
-
-    @property
     def answering(self) -> tuple[Cell, ...]:
-        """The victim."""
         return (self.victim,)
 
-    def make(self, context: Context) -> PradaDetector:
-        """Return the detector."""
+    def make(self, context: Context) -> detectors.PradaDetector:
         del context
-        return PradaDetector(NEVER)
+        return detectors.PradaDetector(NEVER)
 
     def outputs(self, images: ImageArray, context: Context) -> OutputArray:
         """Return the victim's labels."""
@@ -173,14 +144,8 @@ class Stateful(_Plain):
     title: ClassVar[str] = "stateful"
     flags_to_ban: ClassVar[int] = 1
 
-    @property
-    def needs(self) -> tuple[Cell, ...]:
-        """The encoder."""
-        return (self.encoder,)
-
-    def make(self, context: Context) -> StatefulDetector:
-        """Return the detector."""
-        return StatefulDetector(self.encoder.load(context), NEVER)
+    def make(self, context: Context) -> detectors.StatefulDetector:
+        return detectors.StatefulDetector(self.encoder.load(context), NEVER)
 
 
 @dataclass(frozen=True)
@@ -189,12 +154,10 @@ class Blacklight(_Plain):
 
     title: ClassVar[str] = "blacklight"
     flags_to_ban: ClassVar[int] = 1
-    needs: ClassVar[tuple[Cell, ...]] = ()
 
-    def make(self, context: Context) -> BlacklightDetector:
-        """Return the detector."""
+    def make(self, context: Context) -> detectors.BlacklightDetector:
         del context
-        return BlacklightDetector(NEVER)
+        return detectors.BlacklightDetector(NEVER)
 
 
 @dataclass(frozen=True)
@@ -206,14 +169,8 @@ class Outliers(_Plain):
 
     title: ClassVar[str] = "outliers"
 
-    @property
-    def needs(self) -> tuple[Cell, ...]:
-        """The classifier."""
-        return (self.classifier,)
-
-    def make(self, context: Context) -> OutlierDetector:
-        """Return the detector."""
-        return OutlierDetector(self.classifier.load(context), NEVER, self.flags_to_ban)
+    def make(self, context: Context) -> detectors.OutlierDetector:
+        return detectors.OutlierDetector(self.classifier.load(context), NEVER, self.flags_to_ban)
 
 
 @dataclass(frozen=True)
@@ -225,12 +182,7 @@ class Hoda(_Plain):
     title: ClassVar[str] = "hoda"
     flags_to_ban: ClassVar[int] = 1
 
-    @property
-    def needs(self) -> tuple[Cell, ...]:
-        """The snapshots of a training."""
-        return (self.hardness,)
-
-    def make(self, context: Context) -> HodaDetector:
+    def make(self, context: Context) -> detectors.HodaDetector:
         """Return the detector, its benign histogram unknown."""
         unknown = np.arange(self.hardness.snapshots, dtype=np.float64)
-        return HodaDetector(self.hardness.load(context), unknown, NEVER)
+        return detectors.HodaDetector(self.hardness.load(context), unknown, NEVER)

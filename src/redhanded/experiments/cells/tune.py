@@ -28,17 +28,11 @@ class Distinct(Keyed):
     radius: float = RADIUS
     seed: int = 0
 
-    version: ClassVar[int] = 1
-    resumes: ClassVar[bool] = False
-    needs: ClassVar[tuple[Cell, ...]] = ()
-
     @property
     def label(self) -> str:
-        """A readable file name."""
         return f"distinct-{self.world}-{'+'.join(part.name for part in self.stream)}-{self.seed}"
 
     def described(self) -> Record:
-        """Return every varied field, flat."""
         return {
             "kind": "stream",
             "world": self.world,
@@ -54,7 +48,6 @@ class Distinct(Keyed):
         return asdict(report)
 
     def load(self, context: Context) -> UInt8[np.ndarray, "n h w c"]:
-        """Return the images as bytes."""
         return np.asarray(benign_stream(self.stream, self.seed)[self._kept(context)])
 
     def _kept(self, context: Context) -> np.ndarray:
@@ -78,7 +71,6 @@ class Tune(Keyed):
 
     version: ClassVar[int] = 2
     """2: exact intervals where a flag is a ban."""
-    resumes: ClassVar[bool] = False
 
     @property
     def distinct(self) -> Distinct:
@@ -88,44 +80,35 @@ class Tune(Keyed):
     @property
     def needs(self) -> tuple[Cell, ...]:
         """What it judges with, and the stream."""
-        return (*self.judge.needs, self.distinct)
+        return (*super().needs, self.distinct)
 
     @property
     def title(self) -> str:
-        """The detector."""
         return self.judge.title
 
     @property
     def answering(self) -> tuple[Cell, ...]:
-        """The victim, if the detector judges by its answers."""
         return self.judge.answering
 
     @property
     def flags_to_ban(self) -> int:
-        """Flags that close an account."""
         return self.judge.flags_to_ban
 
     @property
     def label(self) -> str:
-        """A readable file name."""
         return f"tuning-{self.world}-{self.title}-{self.seed}"
+
+    @property
+    def _detector(self) -> Record:
+        return {"world": self.world, "detector": self.title, "flags_to_ban": self.flags_to_ban}
 
     def detector_fields(self) -> Record:
         """Return what a detection's record says of the detector."""
-        return {
-            "world": self.world,
-            "detector": self.title,
-            "flags_to_ban": self.flags_to_ban,
-            "calibration_key": self.key,
-        }
+        return self._detector | {"calibration_key": self.key}
 
     def described(self) -> Record:
-        """Return every varied field, flat."""
-        return {
+        return self._detector | {
             "kind": "calibration",
-            "world": self.world,
-            "detector": self.title,
-            "flags_to_ban": self.flags_to_ban,
             "stream": stream_name(self.stream),
             "target": self.fpr,
             "seed": self.seed,
@@ -142,9 +125,7 @@ class Tune(Keyed):
         return tuned.keep(context.store.scratch(self), self.described())
 
     def load(self, context: Context) -> Detector[Any]:
-        """Return the tuned detector."""
         return load_tuned(context.artefact(self), partial(self.judge.make, context))
 
     def outputs(self, images: ImageArray, context: Context) -> OutputArray | None:
-        """Return the victim's answers, if the detector judges by them."""
         return self.judge.outputs(images, context)

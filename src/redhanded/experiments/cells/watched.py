@@ -1,17 +1,15 @@
 """An extraction too long to log: detectors judge it as it goes, and it resumes where it was cut short."""
 
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any
 
 import torch
-from safetensors.numpy import load_file
 
-from redhanded.detectors.accounts import benign_floor
 from redhanded.errors import RedhandedError
 from redhanded.experiments.cells.adapt import Chained
 from redhanded.experiments.cells.base import Keyed, save_model
 from redhanded.experiments.cells.calibrate import Calibrate
-from redhanded.experiments.cells.detect import VERDICTS, Honest
+from redhanded.experiments.cells.detect import Honest
 from redhanded.experiments.cells.extract import Extract
 from redhanded.experiments.cells.tune import Tune
 from redhanded.experiments.cells.tuned import digest_of
@@ -38,8 +36,6 @@ class Watched(Keyed):
     honest: tuple[Honest, ...]
     """For each judge, a held-out natural stream: what an honest user would have been charged."""
 
-    version: ClassVar[int] = 1
-
     def __post_init__(self) -> None:
         """Reject judges that could not be told apart, or compared with an honest user."""
         titles = [judge.title for judge in self.judges]
@@ -60,7 +56,6 @@ class Watched(Keyed):
 
     @property
     def label(self) -> str:
-        """A readable file name."""
         return f"watched-{self._titles}-" + self.extraction.label.removeprefix("extraction-")
 
     @property
@@ -68,7 +63,6 @@ class Watched(Keyed):
         return "+".join(judge.title for judge in self.judges) or "nobody"
 
     def described(self) -> Record:
-        """Return every varied field, flat."""
         found = self.extraction.described()
         for judge in reversed(self.judges):
             found |= self._named(judge, judge.detector_fields())
@@ -117,7 +111,8 @@ class Watched(Keyed):
         save_model(clone, context, self)
         for judge, honest, bench in zip(self.judges, self.honest, benches.values(), strict=True):
             by = digest_of(context.artefact(judge))
-            found |= self._named(judge, by | bench.found() | _beside(bench, honest, context))
+            beside = honest.price(bench.detector, bench.queries, context) | honest.rates(context)
+            found |= self._named(judge, by | bench.found() | beside)
         return found
 
     def _adaptation(
@@ -132,10 +127,3 @@ class Watched(Keyed):
         if isinstance(adapted, Chained):
             made = chain(made, adapted.second.make(context, generator))
         return made, history
-
-
-def _beside(bench: Bench, honest: Honest, context: Context) -> Record:
-    """What an honest user pays for as many queries, and how often one is banned."""
-    record, theirs = context.record(honest), load_file(context.artefact(honest) / VERDICTS)
-    floor = benign_floor(bench.detector, theirs["features"], theirs.get("answers"), bench.queries)
-    return floor | {name: record[name] for name in ("fpr", "fpr_low", "fpr_high")}

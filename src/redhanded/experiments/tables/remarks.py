@@ -29,6 +29,7 @@ ADAPTIVE = (
     "What each adaptation does: [adaptive attacks](adaptive.md). The paper also trains the filter's detector "
     "on the whole of CINIC-10, which is not at hand."
 )
+RESNET = "Victim and surrogate are those of the other tables, where the paper's are a ResNet34-8x each."
 THIEF = "The thief's own detector and auto-encoder learn from fewer images. " + BANS
 LIKELIHOOD = (
     "The threshold is tuned to the same rate of 0.01%, but on the stream that tunes every detector of this "
@@ -46,9 +47,8 @@ REMARKS: Mapping[str, Remark] = {
     "ii": Remark("IV-B1", "As Table I, from more seeds and with the same budget.", FEWER),
     "iii": Remark(
         "IV-B1",
-        "One theft; the accuracy is that of the last round that had ended by then. Victim and surrogate are "
-        "those of the other tables, where the paper's are a ResNet34-8x each.",
-        "The generator is narrower and its batches are smaller.",
+        "One theft; the accuracy is that of the last round that had ended by then.",
+        f"{RESNET} The generator is narrower and its batches are smaller.",
     ),
     "iv": Remark(
         "IV-C",
@@ -82,9 +82,8 @@ REMARKS: Mapping[str, Remark] = {
     "xii": Remark("VIII-A3", f"{ADAPTIVE} Seeds come from the set most like the victim's own.", THIEF),
     "xiii": Remark(
         "VIII-A3",
-        "As in the paper, the student's queries are adapted, and those that measure gradients are not. "
-        "Victim and surrogate are those of the other tables, where the paper's are a ResNet34-8x each.",
-        BANS,
+        "As in the paper, the student's queries are adapted, and those that measure gradients are not.",
+        f"{RESNET} {BANS}",
     ),
     "xiv": Remark(
         "VIII-B3",

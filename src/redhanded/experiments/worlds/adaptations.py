@@ -2,35 +2,28 @@
 
 from collections.abc import Callable, Mapping
 
-from redhanded.experiments.cells.adapt import (
-    Adapted,
-    AutoEncoded,
-    Blinded,
-    Filtered,
-    TrainBlinder,
-    TrainSubstitute,
-)
+from redhanded.experiments.cells import adapt
 from redhanded.experiments.worlds.world import World
 from redhanded.lab.adaptive import TRANSFORMS, Blinding, transform
 from redhanded.lab.adaptive.filtering import Filtering
 from redhanded.lab.types import Fidelity
 
 
-def _filtered(world: World, *, with_seeds: bool = False) -> Filtered:
-    substitute = TrainSubstitute(world.name, world.thief, world.substitute)
-    return Filtered(substitute, Filtering(seeds_in_history=with_seeds))
+def _filtered(world: World, *, with_seeds: bool = False) -> adapt.Filtered:
+    substitute = adapt.TrainSubstitute(world.name, world.thief, world.substitute)
+    return adapt.Filtered(substitute, Filtering(seeds_in_history=with_seeds))
 
 
-def adapted(world: World, name: str, law: Fidelity) -> Adapted | None:
+def adapted(world: World, name: str, law: Fidelity) -> adapt.Adapted | None:
     """Return an adaptation of `ADAPTATIONS`; where blinding has two readings, the one asked for."""
     if name in TRANSFORMS:
-        return Blinded(transform(name, law))
+        return adapt.Blinded(transform(name, law))
     return _auto_encoded(world, law) if name == "auto-encoder" else ADAPTATIONS[name](world)
 
 
-def _auto_encoded(world: World, law: Fidelity = "corrected") -> AutoEncoded:
-    return AutoEncoded(
-        TrainBlinder(
+def _auto_encoded(world: World, law: Fidelity = "corrected") -> adapt.AutoEncoded:
+    return adapt.AutoEncoded(
+        adapt.TrainBlinder(
             world.name,
             world.thief,
             world.surrogate,
@@ -40,11 +33,11 @@ def _auto_encoded(world: World, law: Fidelity = "corrected") -> AutoEncoded:
     )
 
 
-ADAPTATIONS: Mapping[str, Callable[[World], Adapted | None]] = {
+ADAPTATIONS: Mapping[str, Callable[[World], adapt.Adapted | None]] = {
     "none": lambda world: None,  # noqa: ARG005 - nothing depends on the world
     "filtering": _filtered,
     "filtering-with-seeds": lambda world: _filtered(world, with_seeds=True),
-    **{kind: lambda world, kind=kind: Blinded(transform(kind)) for kind in TRANSFORMS},  # type: ignore[misc]  # noqa: ARG005
+    **{kind: lambda world, kind=kind: adapt.Blinded(transform(kind)) for kind in TRANSFORMS},  # type: ignore[misc]  # noqa: ARG005
     "auto-encoder": _auto_encoded,
 }
 """Adaptations by the names that arrive from outside."""

@@ -2,28 +2,9 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Any, Literal
 
-from redhanded.lab.attacks import (
-    ActiveThief,
-    BinarySearch,
-    CarliniWagner,
-    Dfme,
-    FastFeatureAdversary,
-    FeatureAdversary,
-    FeatureFool,
-    Jba,
-    KnockoffNets,
-    Perturbation,
-    RandomSampling,
-    SignedSteps,
-    Tramer,
-    jb_self,
-    jb_top3,
-    jba_pgd,
-    jbda,
-    prada,
-)
+from redhanded.lab import attacks
 from redhanded.lab.attacks.selection import Strategy
 from redhanded.lab.training import Training
 from redhanded.lab.types import Attack, Fidelity
@@ -35,10 +16,10 @@ class Scale:
 
     round_training: Training
     final_training: Training
-    data_free: Dfme
-    line_search: Tramer
-    bandit: KnockoffNets
-    active: ActiveThief
+    data_free: attacks.Dfme
+    line_search: attacks.Tramer
+    bandit: attacks.KnockoffNets
+    active: attacks.ActiveThief
 
 
 Make = Callable[[Scale, int, Fidelity], Attack]
@@ -46,53 +27,20 @@ Make = Callable[[Scale, int, Fidelity], Attack]
 
 def _random(scale: Scale, budget: int, fidelity: Fidelity) -> Attack:
     del fidelity  # only its seeds differ
-    return RandomSampling(budget, training=scale.final_training)
+    return attacks.RandomSampling(budget, training=scale.final_training)
 
 
-def _jb_top3(scale: Scale, budget: int, fidelity: Fidelity) -> Attack:
-    return jb_top3(
-        budget, fidelity=fidelity, round_training=scale.round_training, final_training=scale.final_training
-    )
-
-
-def _jba_pgd(scale: Scale, budget: int, fidelity: Fidelity) -> Attack:
-    del fidelity  # Foolbox's defaults are the reference; only its seeds differ
-    return jba_pgd(budget, round_training=scale.round_training, final_training=scale.final_training)
-
-
-def _jbda(scale: Scale, budget: int, fidelity: Fidelity) -> Attack:
-    return jbda(
-        budget, fidelity=fidelity, round_training=scale.round_training, final_training=scale.final_training
-    )
-
-
-def _jb_self(scale: Scale, budget: int, fidelity: Fidelity) -> Attack:
-    del fidelity  # the released function cannot be run as it describes itself
-    return jb_self(budget, round_training=scale.round_training, final_training=scale.final_training)
-
-
-def _jba(perturbation: Callable[[Fidelity], Perturbation]) -> Make:
-    """An augmentation towards the three likeliest classes, in the order in which the reference sends it."""
+def _jba(template: attacks.Jba) -> Make:
+    """An augmentation; what has two readings of it is its perturbation, if anything has."""
 
     def make(scale: Scale, budget: int, fidelity: Fidelity) -> Attack:
-        return Jba(
-            perturbation(fidelity),
-            budget,
-            "batch64",
-            round_training=scale.round_training,
-            final_training=scale.final_training,
-        )
-
-    return make
-
-
-def _prada(steps: SignedSteps, towards: Literal["random", "own"]) -> Make:
-    def make(scale: Scale, budget: int, fidelity: Fidelity) -> Attack:
-        del fidelity  # there is one reading of it
-        return prada(
-            steps,
-            towards,
-            budget,
+        perturbation: Any = template.perturbation
+        if hasattr(perturbation, "fidelity"):
+            perturbation = replace(perturbation, fidelity=fidelity)
+        return replace(
+            template,
+            perturbation=perturbation,
+            budget=budget,
             round_training=scale.round_training,
             final_training=scale.final_training,
         )
@@ -104,12 +52,11 @@ def _dfme(scale: Scale, budget: int, fidelity: Fidelity) -> Attack:
     return replace(scale.data_free, budget=budget, fidelity=fidelity)
 
 
-def _tramer(scale: Scale, budget: int, fidelity: Fidelity) -> Attack:
-    return replace(scale.line_search, budget=budget, fidelity=fidelity)
+def _tramer(strategy: Literal["oracle", "local"]) -> Make:
+    def make(scale: Scale, budget: int, fidelity: Fidelity) -> Attack:
+        return replace(scale.line_search, budget=budget, fidelity=fidelity, strategy=strategy)
 
-
-def _tramer_local(scale: Scale, budget: int, fidelity: Fidelity) -> Attack:
-    return replace(scale.line_search, budget=budget, fidelity=fidelity, strategy="local")
+    return make
 
 
 def _knockoff(scale: Scale, budget: int, fidelity: Fidelity) -> Attack:
@@ -125,23 +72,28 @@ def _active(strategy: Strategy) -> Make:
     return make
 
 
+AUGMENTATIONS: Mapping[str, attacks.Jba] = {
+    "jb-top3": attacks.jb_top3(),
+    "jba-pgd": attacks.jba_pgd(),  # Foolbox's defaults are the reference
+    "jba-cw": attacks.Jba(attacks.CarliniWagner(), order="batch64"),
+    "jba-bs": attacks.Jba(attacks.BinarySearch(), order="batch64"),
+    "jb-self": attacks.jb_self(),  # the released function cannot be run as it describes itself
+    "jbda": attacks.jbda(),
+    "n-fgsm": attacks.prada(attacks.SignedSteps(), "own"),
+    "t-rnd-fgsm": attacks.prada(attacks.SignedSteps(), "random"),
+    "t-rnd-i-fgsm": attacks.prada(attacks.SignedSteps(steps=11), "random"),
+    "feature-fool": attacks.Jba(attacks.FeatureFool(), order="batch64"),
+    "feature-adversary": attacks.Jba(attacks.FeatureAdversary(), order="batch64"),
+    "feature-adversary-fast": attacks.Jba(attacks.FastFeatureAdversary(), order="batch64"),
+}
+"""Jacobian-based attacks, each in the order in which its reference sends its queries."""
+
 ATTACKS: Mapping[str, Make] = {
     "random": _random,
-    "jb-top3": _jb_top3,
-    "jba-pgd": _jba_pgd,
-    "jba-cw": _jba(lambda fidelity: CarliniWagner(fidelity=fidelity)),
-    "jba-bs": _jba(lambda fidelity: BinarySearch(fidelity=fidelity)),
-    "jb-self": _jb_self,
-    "jbda": _jbda,
-    "n-fgsm": _prada(SignedSteps(), "own"),
-    "t-rnd-fgsm": _prada(SignedSteps(), "random"),
-    "t-rnd-i-fgsm": _prada(SignedSteps(steps=11), "random"),
-    "feature-fool": _jba(lambda fidelity: FeatureFool(fidelity=fidelity)),
-    "feature-adversary": _jba(lambda _: FeatureAdversary()),
-    "feature-adversary-fast": _jba(lambda _: FastFeatureAdversary()),
+    **{name: _jba(template) for name, template in AUGMENTATIONS.items()},
     "dfme": _dfme,
-    "tramer": _tramer,
-    "tramer-local": _tramer_local,
+    "tramer": _tramer("oracle"),
+    "tramer-local": _tramer("local"),
     "knockoff": _knockoff,
     "pool-random": _active("random"),
     "uncertainty": _active("uncertainty"),

@@ -4,28 +4,18 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Literal
 
-from redhanded.experiments.cells import TrainHardness, TrainOutlierClassifier, TrainSeat
-from redhanded.experiments.cells.judges import (
-    Blacklight,
-    Hoda,
-    Judge,
-    Likelihood,
-    Outliers,
-    Prada,
-    Similarity,
-    Stateful,
-)
+from redhanded.experiments.cells import TrainHardness, TrainOutlierClassifier, TrainSeat, judges
 from redhanded.experiments.cells.vqvae import TrainPrior, TrainVqVae
 from redhanded.experiments.worlds.world import World
 
 
-def _seat(world: World) -> Similarity:
+def _seat(world: World) -> judges.Similarity:
     judging, plain = world.judging, world.train_encoder()
     training = plain.config.contrastive
     if judging.seat_epochs is not None:
         training = replace(training, epochs=judging.seat_epochs)
     base = replace(plain, config=replace(plain.config, contrastive=training))
-    return Similarity(TrainSeat(base, world.train_victim(), judging.seat_pgd, judging.seat_images))
+    return judges.Similarity(TrainSeat(base, world.train_victim(), judging.seat_pgd, judging.seat_images))
 
 
 def _vqvae(world: World) -> TrainVqVae:
@@ -39,13 +29,13 @@ def _vae(
     world: World,
     spread: Literal["running", "error"] = "running",
     sides: Literal["one", "two"] = "one",
-) -> Likelihood:
-    return Likelihood(_vqvae(world), spread, sides, world.judging.own_sets)
+) -> judges.Likelihood:
+    return judges.Likelihood(_vqvae(world), spread, sides, world.judging.own_sets)
 
 
-def _outliers(world: World) -> Outliers:
+def _outliers(world: World) -> judges.Outliers:
     judging = world.judging
-    return Outliers(
+    return judges.Outliers(
         TrainOutlierClassifier(
             world.name,
             judging.inside,
@@ -57,16 +47,16 @@ def _outliers(world: World) -> Outliers:
     )
 
 
-def _hoda(world: World) -> Hoda:
+def _hoda(world: World) -> judges.Hoda:
     judging = world.judging
-    return Hoda(
+    return judges.Hoda(
         TrainHardness(world.name, judging.inside, world.test, world.surrogate, judging.classifier_training)
     )
 
 
-DETECTORS: Mapping[str, Callable[[World], Judge]] = {
-    "similarity": lambda world: Similarity(world.train_encoder()),
-    "similarity-released": lambda world: Similarity(world.train_encoder("released")),
+DETECTORS: Mapping[str, Callable[[World], judges.Judge]] = {
+    "similarity": lambda world: judges.Similarity(world.train_encoder()),
+    "similarity-released": lambda world: judges.Similarity(world.train_encoder("released")),
     "seat": _seat,
     "vae": _vae,
     "vae-error": lambda world: _vae(world, spread="error"),
@@ -74,9 +64,9 @@ DETECTORS: Mapping[str, Callable[[World], Judge]] = {
     "vae-elbo": lambda world: replace(
         _vae(world), model=TrainPrior(_vqvae(world), updates=world.judging.prior_updates)
     ),
-    "prada": lambda world: Prada(world.train_victim()),
-    "stateful": lambda world: Stateful(world.train_encoder()),
-    "blacklight": lambda world: Blacklight(),  # noqa: ARG005 - it needs no network
+    "prada": lambda world: judges.Prada(world.train_victim()),
+    "stateful": lambda world: judges.Stateful(world.train_encoder()),
+    "blacklight": lambda world: judges.Blacklight(),  # noqa: ARG005 - it needs no network
     "outliers": _outliers,
     "hoda": _hoda,
 }

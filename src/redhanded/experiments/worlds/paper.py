@@ -1,18 +1,13 @@
 """The paper's settings, for a GPU."""
 
 from redhanded.experiments.cells.datasets import Archived
+from redhanded.experiments.worlds import shared
 from redhanded.experiments.worlds.attacks import Scale
 from redhanded.experiments.worlds.query_sets import CIFAR10_QUERY_SETS
-from redhanded.experiments.worlds.shared import (
-    CIFAR10_COMMON,
-    CIFAR10_HELDOUT,
-    CIFAR10_NATURAL,
-    CIFAR10_OUTSIDE,
-)
 from redhanded.experiments.worlds.world import Judging, World
 from redhanded.lab.attacks import ActiveThief, Dfme, KnockoffNets, Tramer
 from redhanded.lab.encoders import Contrastive
-from redhanded.lab.models import Dense, Vgg16Bn
+from redhanded.lab.models import Dense, ResNet8x, Vgg16Bn
 from redhanded.lab.training import Training
 
 
@@ -32,6 +27,7 @@ def paper() -> World:
         victim_training=Training(epochs=100, batch=64, lr=0.1, momentum=0.5, crop_flip=True),
         surrogate=Vgg16Bn(),
         dense=Dense((32,)),
+        data_free_model=ResNet8x(34),
         scale=Scale(
             Training(epochs=20),
             Training(epochs=100),
@@ -54,11 +50,11 @@ def paper() -> World:
         close_set="CINIC10",
         pool=Archived("tinyimagenet", "train"),
         judging=Judging(
-            common=CIFAR10_COMMON,
-            heldout=CIFAR10_HELDOUT,
-            natural={**CIFAR10_NATURAL, "imagenet1k": (Archived("imagenet1k", "train"),)},
+            common=shared.CIFAR10_COMMON,
+            heldout=shared.CIFAR10_HELDOUT,
+            natural={**shared.CIFAR10_NATURAL, "imagenet1k": (Archived("imagenet1k", "train"),)},
             inside=Archived("cifar10", "train"),
-            outside=CIFAR10_OUTSIDE,
+            outside=shared.CIFAR10_OUTSIDE,
             classifier_training=Training(epochs=100),
             own_sets=2,
         ),

@@ -3,15 +3,8 @@
 from dataclasses import replace
 
 from redhanded.experiments.cells.datasets import Archived, Mixed
+from redhanded.experiments.worlds import shared
 from redhanded.experiments.worlds.query_sets import CIFAR10_QUERY_SETS
-from redhanded.experiments.worlds.shared import (
-    CIFAR10_COMMON,
-    CIFAR10_HELDOUT,
-    CIFAR10_NATURAL,
-    CIFAR10_OUTSIDE,
-    SUBSTITUTE,
-    cpu_scale,
-)
 from redhanded.experiments.worlds.world import Judging, World
 from redhanded.lab.adaptive import Blinding
 from redhanded.lab.attacks import LinfPgd
@@ -31,7 +24,7 @@ def small() -> World:
         victim_training=Training(epochs=8, batch=128, lr=0.1, schedule="linear", crop_flip=True),
         surrogate=ConvNet(((16,), (32, 32), (64, 64), (128,))),
         dense=Dense((32,)),
-        scale=cpu_scale(
+        scale=shared.cpu_scale(
             Training(epochs=20, batch=32, lr=0.05, schedule="linear"),
             Training(epochs=40, batch=32, lr=0.05, schedule="linear"),
         ),
@@ -52,11 +45,11 @@ def small() -> World:
         close_set="CINIC10",
         pool=Mixed((Archived("cifar100", "train", 5_000), Archived("svhn", "train"))),
         judging=Judging(
-            common=CIFAR10_COMMON,
-            heldout=CIFAR10_HELDOUT,
-            natural=CIFAR10_NATURAL,
+            common=shared.CIFAR10_COMMON,
+            heldout=shared.CIFAR10_HELDOUT,
+            natural=shared.CIFAR10_NATURAL,
             inside=Archived("cifar10", "train", 20_000),
-            outside=CIFAR10_OUTSIDE,
+            outside=shared.CIFAR10_OUTSIDE,
             classifier_training=Training(epochs=8, batch=64, lr=0.05, schedule="linear"),
             vqvae_updates=1_500,
             vqvae_batch=64,
@@ -68,7 +61,7 @@ def small() -> World:
             defender_training=Training(epochs=4, batch=64, lr=0.05, schedule="linear"),
         ),
         thief=Archived("cifar10", "train", 500, skip=25_000),
-        substitute=SUBSTITUTE,
+        substitute=shared.SUBSTITUTE,
         blinder_training=replace(Blinding().training, batch=16),  # the script has ten times the images
         public=Archived("tinyimagenet", "train", 20_000),
         budget=2_500,

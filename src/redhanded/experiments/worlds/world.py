@@ -4,17 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from redhanded.errors import RedhandedError
-from redhanded.experiments.cells import (
-    Calibrate,
-    Detect,
-    Extract,
-    Honest,
-    ImagenetWeights,
-    PublicWeights,
-    TrainEncoder,
-    TrainVictim,
-    Watched,
-)
+from redhanded.experiments import cells
 from redhanded.experiments.cells.adapt import Adapted
 from redhanded.experiments.cells.datasets import Data
 from redhanded.experiments.worlds.attacks import ATTACKS, Scale
@@ -105,7 +95,11 @@ class World:
     n_seed_small: int
     n_seed_large: int
     """The paper's 500 and 5,000 of 50,000."""
-    initial: ImagenetWeights | PublicWeights | None = None
+    data_free_model: Architecture | None = None
+    """Victim and clone of data-free extraction; None: those of the other attacks."""
+    data_free_training: Training = Training(epochs=200, batch=128, lr=0.1, step_epochs=80, crop_flip=True)
+    """Of that victim; its published code takes the step of 80 epochs only with a switch."""
+    initial: cells.ImagenetWeights | cells.PublicWeights | None = None
     """What surrogates start from by default."""
     public: Data | None = None
     """The public set that `public` weights are trained on."""
@@ -126,27 +120,35 @@ class World:
         """What a thief of Tables X to XII may send."""
         return self.budget if self.adaptive_budget is None else self.adaptive_budget
 
-    def train_victim(self) -> TrainVictim:
+    def train_victim(self) -> cells.TrainVictim:
         """The model to steal."""
-        return TrainVictim(self.name, self.victim_data, self.test, self.victim, self.victim_training)
+        return cells.TrainVictim(self.name, self.victim_data, self.test, self.victim, self.victim_training)
 
-    def train_dense_victim(self) -> TrainVictim:
+    def train_dense_victim(self) -> cells.TrainVictim:
         """The shallow model that line search steals."""
-        return TrainVictim(self.name, self.victim_data, self.test, self.dense, DENSE_TRAINING)
+        return cells.TrainVictim(self.name, self.victim_data, self.test, self.dense, DENSE_TRAINING)
 
-    def train_encoder(self, loss: Loss = "per-pair") -> TrainEncoder:
+    def train_data_free_victim(self) -> cells.TrainVictim:
+        """The model that data-free extraction steals."""
+        if self.data_free_model is None:
+            return self.train_victim()
+        return cells.TrainVictim(
+            self.name, self.victim_data, self.test, self.data_free_model, self.data_free_training
+        )
+
+    def train_encoder(self, loss: Loss = "per-pair") -> cells.TrainEncoder:
         """The similarity encoder, trained on what the victim was trained on."""
-        return TrainEncoder(self.name, self.victim_data, self.test, replace(self.encoder, loss=loss))
+        return cells.TrainEncoder(self.name, self.victim_data, self.test, replace(self.encoder, loss=loss))
 
-    def calibrate(self, loss: Loss = "per-pair") -> Calibrate:
+    def calibrate(self, loss: Loss = "per-pair") -> cells.Calibrate:
         """The similarity detector at the paper's false-positive rate of 0.01%."""
-        return Calibrate(self.name, self.train_encoder(loss), self.tuning)
+        return cells.Calibrate(self.name, self.train_encoder(loss), self.tuning)
 
-    def honest_user(self, loss: Loss = "per-pair") -> Honest:
+    def honest_user(self, loss: Loss = "per-pair") -> cells.Honest:
         """The held-out honest stream before that detector."""
-        return Honest(self.calibrate(loss), self.honest)
+        return cells.Honest(self.calibrate(loss), self.honest)
 
-    def random_sampling(self, n_seed: int, seed: int = 0, query_set: Data | None = None) -> Extract:
+    def random_sampling(self, n_seed: int, seed: int = 0, query_set: Data | None = None) -> cells.Extract:
         """The baseline of Tables I and II: as many random queries as an attack has seeds."""
         return self.extract("random", n_seed, seed, budget=n_seed, query_set=query_set)
 
@@ -159,47 +161,54 @@ class World:
         budget: int | None = None,
         fidelity: Fidelity = "corrected",
         query_set: Data | None = None,
-    ) -> Extract:
+    ) -> cells.Extract:
         """Steal the victim by an attack of `ATTACKS`; see `balanced_seeds` for how seeds are drawn.
 
         A query set other than the victim's own has no classes of the victim: its seeds are drawn from all.
         """
         attack = ATTACKS[name](self.scale, self.default_budget(name) if budget is None else budget, fidelity)
         n_seed = n_seed if attack.starts_from == "seeds" else 0
-        dense = name.startswith("tramer")
+        if name.startswith("tramer"):
+            victim, surrogate = self.train_dense_victim(), self.dense
+        elif name == "dfme":
+            victim, surrogate = self.train_data_free_victim(), self.data_free_model or self.surrogate
+        else:
+            victim, surrogate = self.train_victim(), self.surrogate
         own = query_set is None or query_set == self.query_set
         seeds_from = self.query_set if query_set is None else query_set
-        return Extract(
-            self.train_dense_victim() if dense else self.train_victim(),
+        return cells.Extract(
+            victim,
             attack,
             name,
             self.pool if attack.starts_from == "pool" else seeds_from,
             n_seed,
-            self.dense if dense else self.surrogate,
+            surrogate,
             seed,
             balanced=own and balanced_seeds(self.query_set, n_seed, fidelity),
             fidelity=fidelity,
-            initial=None if dense else self.initial,
+            initial=self.initial if surrogate == self.surrogate else None,
         )
 
-    def data_free(self) -> Extract | Watched:
+    def data_free(self) -> cells.Extract | cells.Watched:
         """Data-free extraction with the world's own budget, logged if its queries fit on a disk."""
         budget = self.scale.data_free.budget
         return self.extract("dfme", 0, self.seeds[0]) if budget <= LOGGED else self.data_free_watched(budget)
 
-    def data_free_watched(self, budget: int, adaptation: Adapted | None = None) -> Watched:
+    def data_free_watched(self, budget: int, adaptation: Adapted | None = None) -> cells.Watched:
         """Data-free extraction, judged by the similarity detector while it goes on."""
         stolen = replace(self.extract("dfme", 0, self.seeds[0], budget=budget), adaptation=adaptation)
-        return Watched(stolen, (self.calibrate(),), (self.honest_user(),))
+        return cells.Watched(stolen, (self.calibrate(),), (self.honest_user(),))
 
-    def detected(self, stolen: Extract, honest: tuple[Honest, ...]) -> tuple[Detect | Watched, ...]:
+    def detected(
+        self, stolen: cells.Extract, honest: tuple[cells.Honest, ...]
+    ) -> tuple[cells.Detect | cells.Watched, ...]:
         """Judge a theft by the detector of each honest user.
 
         A theft that fits on a disk is replayed before each; a longer one takes place once, before them all.
         """
         if stolen.attack.budget <= LOGGED:
-            return tuple(Detect(user.calibration, stolen, user) for user in honest)
-        watched = Watched(stolen, tuple(user.calibration for user in honest), honest)
+            return tuple(cells.Detect(user.calibration, stolen, user) for user in honest)
+        watched = cells.Watched(stolen, tuple(user.calibration for user in honest), honest)
         return (watched,) * len(honest)
 
     def default_budget(self, name: str) -> int:
@@ -213,7 +222,7 @@ class World:
         alone = name == "random" or template.starts_from == "pool"
         return self.n_seed_large if alone else self.budget
 
-    def initial_named(self, name: str) -> ImagenetWeights | PublicWeights | None:
+    def initial_named(self, name: str) -> cells.ImagenetWeights | cells.PublicWeights | None:
         """Return what surrogates start from: "random", "imagenet" or "public".
 
         Raises `RedhandedError` where the world has no such weights.
@@ -221,9 +230,9 @@ class World:
         if name == "random":
             return None
         if name == "imagenet" and isinstance(self.surrogate, Vgg16Bn):
-            return ImagenetWeights(self.surrogate)
+            return cells.ImagenetWeights(self.surrogate)
         if name == "public" and self.public is not None:
-            return PublicWeights(self.name, self.public, self.surrogate, self.public_training)
+            return cells.PublicWeights(self.name, self.public, self.surrogate, self.public_training)
         raise RedhandedError(
             f"initial: the {self.name} world has no {name!r} weights; choose another, or another world"
         )

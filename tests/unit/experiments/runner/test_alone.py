@@ -104,7 +104,7 @@ def test_a_snapshot_that_a_kill_cut_short_is_written_anew(
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr("redhanded.experiments.cells.networks.save_file", torn)
+        patch.setattr("redhanded.experiments.cells.base.save_file", torn)
         with pytest.raises(KeyboardInterrupt):
             run_cells([cell], context)
     assert run_cells([cell], context).measured == (cell,)

@@ -13,6 +13,7 @@ from redhanded.experiments.cells.extract import starting_images
 from redhanded.experiments.worlds import WORLDS
 from redhanded.experiments.worlds.attacks import ATTACKS
 from redhanded.experiments.worlds.world import balanced_seeds
+from redhanded.lab.models import ResNet8x
 
 every_world = pytest.mark.parametrize("world", WORLDS)
 CPU = torch.device("cpu")
@@ -70,6 +71,26 @@ def test_sets_are_mixed_without_mixing_their_classes():
     assert mixed.labels.tolist() == [*sets[0].labels.tolist(), *(sets[1].labels + 10).tolist()]
     assert mixed.extra["coarse"].tolist() == [0] * 5 + [1] * 7
     assert mixed.classes[10] == "grey-digits/0"
+
+
+@every_world
+def test_data_free_extraction_has_the_papers_own_model_there(world):
+    """Victim and clone are a ResNet34-8x each in the paper (§IV-A); smaller worlds have one victim."""
+    made = WORLDS[world]()
+    stolen, other = made.extract("dfme", 0), made.extract("jb-top3", made.n_seed_small)
+    if world == "paper":
+        assert stolen.victim.architecture == stolen.surrogate == ResNet8x(34)
+        assert other.victim.architecture == other.surrogate == made.surrogate
+    else:
+        assert (stolen.victim, stolen.surrogate) == (other.victim, other.surrogate)
+
+
+def test_foreign_weights_do_not_start_another_architecture():
+    """ImageNet's weights are VGG16-BN's: the clone of data-free extraction starts from random ones."""
+    made = WORLDS["paper"]()
+    made = replace(made, initial=made.initial_named("imagenet"))
+    assert made.extract("jb-top3", 500).initial == made.initial
+    assert made.extract("dfme", 0).initial is None
 
 
 def test_weights_to_start_from():
