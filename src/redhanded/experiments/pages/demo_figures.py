@@ -69,7 +69,7 @@ def flags_over_queries(view: View) -> Figure:
             # a vertex every pixel or so, and one for each tick: 50,000 queries stay a small drawing
             x = np.union1d(np.linspace(0, n, 401).astype(int), stream.bans + 1)
             y = total[x]
-            label = f"{stream.name}: {_many(int(y[-1]), 'flag')}, {_many(len(stream.bans), 'ban')}"
+            label = f"{stream.name}: {many(int(y[-1]), 'flag')}, {many(len(stream.bans), 'ban')}"
             axes.plot(x, y, color=colour, ls=dashes, label=label)
             axes.plot(
                 stream.bans + 1, total[stream.bans + 1], color=colour, ls="none", marker="|", ms=11, mew=1.6
@@ -178,7 +178,8 @@ def _looks(view: View) -> Iterator[tuple[Stream, str, Any, bool]]:
         yield view.honest, HONEST_GREY, "-", True
 
 
-def _many(number: int, noun: str) -> str:
+def many(number: int, noun: str) -> str:
+    """Return a count and its noun, in the plural where it needs one."""
     return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
