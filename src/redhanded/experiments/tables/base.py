@@ -78,6 +78,17 @@ class Entry:
         )
 
 
+def priced(
+    row: str, cells: tuple[Cell, ...], published: tuple[float | None, float | None], note: str = ""
+) -> list[Entry]:
+    """Return what thefts cost in accounts and bring in accuracy; `published` has the paper's of both."""
+    accounts, accuracy = published
+    return [
+        Entry(row, ACCOUNTS, cells, "bans", accounts, note=note),
+        Entry(row, ACCURACY, cells, "accuracy", accuracy, note=note),
+    ]
+
+
 @dataclass(frozen=True)
 class Table:
     """A table of the paper, or one in its manner."""
