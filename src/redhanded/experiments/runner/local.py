@@ -41,12 +41,8 @@ def jobs_of(device: torch.device) -> int:
     """Return how many cells one machine measures at once if nobody says."""
     if device.type != "cpu" or os.name != "posix":  # pipes are handed to workers as POSIX does it
         return 1
-    return min(MOST, cores())
-
-
-def cores() -> int:
-    """Return the processor cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return min(MOST, cores)
 
 
 class Processes:
