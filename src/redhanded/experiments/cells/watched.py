@@ -14,7 +14,7 @@ from redhanded.experiments.cells.extract import Extract
 from redhanded.experiments.cells.tune import Tune
 from redhanded.experiments.cells.tuned import digest_of
 from redhanded.experiments.measure.steal import Tally
-from redhanded.experiments.measure.watching import Bench, Kept, Remembering
+from redhanded.experiments.measure.watching import Bench, Remembering, SaveFile
 from redhanded.experiments.runner.context import Cell, Context
 from redhanded.experiments.runner.store import Record
 from redhanded.lab.adaptive.filtering import QueryFilter, chain
@@ -98,7 +98,7 @@ class Watched(Keyed):
             memories: dict[str, Remembering] = dict(benches)
             if history is not None:
                 memories["filter"] = history
-            further["saver"] = Kept(context.checkpoint(self, "attack"), tally, watch, memories)
+            further["saver"] = SaveFile(context.checkpoint(self, "attack"), tally, watch, memories)
             further["saver"].restore()
 
         def judged(part: Round) -> None:

@@ -85,7 +85,6 @@ class Characteriser:
     failures: int = 0
 
     def __call__(self, part: Round) -> None:
-        """Look at a round; rounds come in their order."""
         crafter, self._surrogate = self._surrogate, part.surrogate
         self._sent += len(part.sent)
         self.failures += part.failures

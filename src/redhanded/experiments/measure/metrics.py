@@ -15,4 +15,4 @@ def accuracy(model: nn.Module, images: Images, labels: Int[torch.Tensor, " n"]) 
 
 def agreement(clone: nn.Module, victim: nn.Module, images: Images) -> float:
     """Share of images on which clone and victim predict the same class, right or wrong."""
-    return float((predict(clone, images).argmax(1) == predict(victim, images).argmax(1)).float().mean())
+    return accuracy(clone, images, predict(victim, images).argmax(1))

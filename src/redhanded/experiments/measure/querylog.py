@@ -32,12 +32,10 @@ class QueryLog:
     rounds: Int[np.ndarray, " n"]
 
     def __len__(self) -> int:
-        """Return the number of queries."""
         return len(self.images)
 
     @classmethod
     def of(cls, rounds: Iterable[Round]) -> "QueryLog":
-        """Gather the rounds of an attack."""
         parts = list(rounds)
         sizes = [len(part.sent) for part in parts]
         return cls(
@@ -90,13 +88,11 @@ class LogWriter:
         self._open = ExitStack()
 
     def __enter__(self) -> "LogWriter":  # noqa: PYI034 - the shape checker cannot read Self
-        """Open the files."""
         for name in _FIELDS:
             self._files[name] = self._open.enter_context(self._partial(name).open("wb"))
         return self
 
     def __call__(self, part: Round) -> None:
-        """Append a round."""
         log = QueryLog.of([part])
         log.rounds[:] = self._rounds
         self._rounds += 1

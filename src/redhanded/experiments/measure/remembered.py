@@ -14,18 +14,15 @@ class Remembered:
     """Judges as the detector it wraps, whose features it keeps by the bytes of their images."""
 
     def __init__(self, detector: Detector[Any]) -> None:
-        """Wrap it, remembering nothing yet."""
         self.detector = detector
         self._rows: dict[bytes, np.ndarray] = {}
 
     @property
     def needs_outputs(self) -> bool:
-        """As the detector."""
         return self.detector.needs_outputs
 
     @property
     def scope(self) -> Scope:
-        """As the detector."""
         return self.detector.scope
 
     def features(self, images: np.ndarray) -> FeatureArray:
@@ -40,17 +37,13 @@ class Remembered:
         return np.stack([self._rows[key] for key in keys])
 
     def new_memory(self) -> Any:
-        """As the detector."""
         return self.detector.new_memory()
 
     def update(self, memory: Any, features: FeatureArray, outputs: OutputArray | None = None) -> Verdict:
-        """As the detector."""
         return self.detector.update(memory, features, outputs)
 
     def dump(self, memory: Any) -> Arrays:
-        """As the detector."""
         return self.detector.dump(memory)
 
     def restore(self, state: Mapping[str, np.ndarray]) -> Any:
-        """As the detector."""
         return self.detector.restore(state)

@@ -32,7 +32,6 @@ class Detection:
 
     @property
     def flags(self) -> int:
-        """Sum of the counts."""
         return int(self.counts.sum())
 
 

@@ -28,14 +28,12 @@ class Tally:
 
 @dataclass(frozen=True)
 class Loot:
-    """What an attack brought home."""
+    """What an attack brought home; rounds as in `Tally`."""
 
     clone: nn.Module
     queries: int
     round_queries: tuple[int, ...]
-    """Queries sent up to the end of each round that was scored."""
     round_scores: tuple[float, ...]
-    """The caller's score of its surrogate."""
 
 
 def steal(

@@ -43,11 +43,9 @@ class Bench:
     _accounts: Accounts = field(init=False)
 
     def __post_init__(self) -> None:
-        """Open the first account."""
         self._accounts = Accounts(self.detector)
 
     def __call__(self, part: Round) -> None:
-        """Judge a round's queries in the order sent."""
         if not len(part.sent):
             return
         began = time.perf_counter()
@@ -63,7 +61,6 @@ class Bench:
         self.seconds += time.perf_counter() - began
 
     def found(self) -> Record:
-        """Return the figures of a detection."""
         low, high = clopper_pearson(self.flagged, self.queries)
         return {
             "flag_rate": self.flagged / max(self.queries, 1),
@@ -91,19 +88,15 @@ class Bench:
 
 @runtime_checkable
 class Remembering(Protocol):
-    """What goes on from where it stopped: a bench, or a thief's filter."""
+    """What goes on from where it stopped: a bench, or a thief's filter; `dump` returns memory and counts."""
 
-    def dump(self) -> tuple[Arrays, Record]:
-        """Return its memory, and what it counted."""
-        ...
+    def dump(self) -> tuple[Arrays, Record]: ...
 
-    def restore(self, memory: Mapping[str, np.ndarray], counts: Record) -> None:
-        """Go on from what `dump` returned."""
-        ...
+    def restore(self, memory: Mapping[str, np.ndarray], counts: Record) -> None: ...
 
 
 @dataclass
-class Kept:
+class SaveFile:
     """All that a watched attack needs to go on, in one file that appears whole or not at all: its `Saver`.
 
     Args:
@@ -119,7 +112,6 @@ class Kept:
     _saved: float = field(default_factory=time.monotonic)
 
     def load(self) -> Tensors:
-        """Return the attack's own state."""
         return self._attack
 
     def offer(self, state: Callable[[], Tensors]) -> None:
@@ -161,8 +153,5 @@ class Kept:
 
 def _under(name: str, arrays: Arrays) -> Arrays:
     """Return the arrays of one part, by their own names."""
-    return {
-        place.removeprefix(f"{name}."): value
-        for place, value in arrays.items()
-        if place.startswith(f"{name}.")
-    }
+    split = {tuple(place.split(".", 1)): value for place, value in arrays.items()}
+    return {own: value for (part, own), value in split.items() if part == name}

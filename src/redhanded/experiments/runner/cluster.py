@@ -4,7 +4,7 @@ import logging
 import os
 import socket
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from functools import partial
 from typing import Any
 from urllib.parse import urlsplit
@@ -37,17 +37,12 @@ def cluster(jobs: int | None, device: torch.device, lost: Lost) -> Engine:
     Raises:
         RedhandedError: Ray is not installed.
     """
-    ray = _ray()
-    return partial(in_parallel, opened=partial(joined, ray, jobs, device), lost=lost)
-
-
-def _ray() -> Any:
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nothing is reported unless the user says so
     try:
         import ray
     except ModuleNotFoundError as error:
         raise RedhandedError("engine: ray is not installed; pip install 'redhanded[ray]'") from error
-    return ray
+    return partial(in_parallel, opened=partial(joined, ray, jobs, device), lost=lost)
 
 
 @contextmanager
@@ -56,28 +51,22 @@ def joined(
 ) -> Iterator["Cluster"]:
     """Yield an executor on the cluster; cancel what still runs, and leave, at the end."""
     address = os.environ.get(ADDRESS) or HERE
-    own: dict[str, Any] = {"include_dashboard": False, "object_store_memory": SHARED_MEMORY}
-    if device.type == "cpu":
-        own["num_cpus"] = jobs or jobs_of(device)
+    own: dict[str, Any] = {}
+    if address == HERE:
+        own = {"include_dashboard": False, "object_store_memory": SHARED_MEMORY}
+        if device.type == "cpu":
+            own["num_cpus"] = jobs or jobs_of(device)
     try:
         _reach(address)
-        ray.init(
-            address=address,
-            log_to_driver=False,
-            logging_level=logging.ERROR,
-            **(own if address == HERE else {}),
-        )
+        ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR, **own)
     except (OSError, RuntimeError, ValueError) as error:
         raise RedhandedError(
             f"engine: cannot join the Ray cluster at {address} ({str(error).splitlines()[0]}); start it, "
             f"give Ray its token if it asks for one, or unset {ADDRESS}"
         ) from error
     try:
-        executor = Cluster(ray, jobs, device, context, stop)
-        try:
+        with closing(Cluster(ray, jobs, device, context, stop)) as executor:
             yield executor
-        finally:
-            executor.close()
     finally:
         ray.shutdown()
 
@@ -110,7 +99,6 @@ class Cluster:
         self._running: dict[Any, Cell] = {}
 
     def start(self, cell: Cell) -> None:
-        """Submit the cell."""
         task = task_of(
             cell,
             self._context,
@@ -122,7 +110,6 @@ class Cluster:
         self._running[self._work.options(name=cell.label).remote(task)] = cell
 
     def ended(self, patience: float | None) -> tuple[Cell, Exception | None] | None:
-        """Wait for a task to end."""
         ready, _ = self._ray.wait(list(self._running), timeout=patience)
         if not ready:
             return None
@@ -140,6 +127,5 @@ class Cluster:
         return cell, error
 
     def close(self) -> None:
-        """Kill the workers of what still runs."""
         for task in self._running:
             self._ray.cancel(task, force=True)

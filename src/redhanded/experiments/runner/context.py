@@ -8,7 +8,7 @@ from typing import Protocol, runtime_checkable
 
 import torch
 
-from redhanded.experiments.runner.store import Record, Store
+from redhanded.experiments.runner.store import Keyed, Record, Store
 from redhanded.lab.training import Checkpoint, Progress
 
 Reporter = Callable[[str], AbstractContextManager[Progress]]
@@ -16,25 +16,19 @@ Reporter = Callable[[str], AbstractContextManager[Progress]]
 
 
 def silent(title: str) -> AbstractContextManager[Progress]:
-    """Report nothing."""
     del title
     return nullcontext(lambda done, of: None)  # noqa: ARG005 - a Progress takes two numbers
 
 
 @runtime_checkable
-class Cell(Protocol):
-    """A frozen value that says what is measured; `run` measures it."""
+class Cell(Keyed, Protocol):
+    """A frozen value that says what is measured.
+
+    `needs` are cells whose records or artefacts it reads; `described` is every varied field, flat.
+    """
 
     @property
-    def key(self) -> str: ...
-
-    @property
-    def label(self) -> str: ...
-
-    @property
-    def needs(self) -> tuple["Cell", ...]:
-        """Cells whose records or artefacts this one reads."""
-        ...
+    def needs(self) -> tuple["Cell", ...]: ...
 
     @property
     def resumes(self) -> bool:
@@ -45,9 +39,7 @@ class Cell(Protocol):
         """Measure; artefacts go to `context.store.scratch(self)`."""
         ...
 
-    def described(self) -> Record:
-        """Return every varied field, flat."""
-        ...
+    def described(self) -> Record: ...
 
 
 @dataclass
@@ -62,15 +54,13 @@ class Context:
 
     def artefact(self, cell: Cell) -> Path:
         """Return the folder of a needed cell's artefacts; the runner has made it."""
-        path = self.store.artefact(cell)
-        if path is None:
+        if (path := self.store.artefact(cell)) is None:
             raise LookupError(f"{cell.label}: artefacts are missing; the runner makes them first")
         return path
 
     def record(self, cell: Cell) -> Record:
         """Return the record of a needed cell."""
-        record = self.store.record(cell)
-        if record is None:
+        if (record := self.store.record(cell)) is None:
             raise LookupError(f"{cell.label}: record is missing; the runner makes it first")
         return record
 

@@ -4,8 +4,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import closing, suppress
 from functools import partial
 from multiprocessing import Pipe
 from multiprocessing.connection import wait
@@ -23,7 +22,7 @@ MOST = 8
 """Processes started without being asked for more: each holds PyTorch and a cell's images."""
 DYING = 5.0
 """Seconds that a worker whose pipe has ended may take to end itself."""
-SERVE = "from redhanded.experiments.runner.worker import serve"
+SERVE = "from redhanded.experiments.runner.worker import serve; serve({})"
 
 
 def local(jobs: int | None, device: torch.device, lost: Lost) -> Engine:
@@ -33,36 +32,26 @@ def local(jobs: int | None, device: torch.device, lost: Lost) -> Engine:
     one process would use.
     """
     jobs = jobs or jobs_of(device)
-    return in_turn if jobs == 1 else partial(in_parallel, opened=partial(processes, jobs), lost=lost)
+    if jobs == 1:
+        return in_turn
+    return partial(in_parallel, opened=lambda *run: closing(Processes(jobs, *run)), lost=lost)
 
 
 def jobs_of(device: torch.device) -> int:
     """Return how many cells one machine measures at once if nobody says."""
     if device.type != "cpu" or os.name != "posix":  # pipes are handed to workers as POSIX does it
         return 1
-    return min(MOST, cores())
-
-
-def cores() -> int:
-    """Return the processor cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-@contextmanager
-def processes(jobs: int, context: Context, stop: float | None) -> Iterator["Processes"]:
-    """Yield an executor of worker processes, and kill those that live at the end: results are atomic."""
-    executor = Processes(jobs, context, stop)
-    try:
-        yield executor
-    finally:
-        executor.close()
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return min(MOST, cores)
 
 
 class Processes:
-    """Workers that are started when they are first needed, and replaced when they die."""
+    """Workers that are started when they are first needed, replaced when they die, and killed at the end.
+
+    Results are atomic.
+    """
 
     def __init__(self, jobs: int, context: Context, stop: float | None) -> None:
-        """Start nothing yet."""
         self.slots = jobs
         self._context, self._stop = context, stop
         self._threads = max(1, torch.get_num_threads() // jobs)
@@ -70,7 +59,6 @@ class Processes:
         self._busy: dict[Any, tuple[_Worker, Cell]] = {}
 
     def start(self, cell: Cell) -> None:
-        """Send the cell to a worker."""
         device = str(self._context.device)
         task = task_of(cell, self._context, self._stop, device=device, threads=self._threads)
         worker = self._idle.pop() if self._idle else _Worker(self._threads)
@@ -92,7 +80,6 @@ class Processes:
         return cell, error
 
     def close(self) -> None:
-        """Kill every worker."""
         for worker in (*self._idle, *(worker for worker, _ in self._busy.values())):
             worker.close()
 
@@ -102,11 +89,10 @@ class _Worker:
 
     def __init__(self, threads: int) -> None:
         self.pipe, theirs = Pipe()
-        imported = "from multiprocessing.connection import Connection as C; " + SERVE
         # modules are found where this process finds them, in its working directory only if it does so
         found = os.pathsep.join(path or str(Path.cwd()) for path in sys.path)
         self.process = subprocess.Popen(  # noqa: S603 - this interpreter, on a line from here
-            [sys.executable, "-P", "-c", f"{imported}; serve(C({theirs.fileno()}))"],
+            [sys.executable, "-P", "-c", SERVE.format(theirs.fileno())],
             stdin=subprocess.PIPE,  # ends with this process, and the worker with it
             stdout=subprocess.DEVNULL,  # results are this process's to print
             pass_fds=(theirs.fileno(),),

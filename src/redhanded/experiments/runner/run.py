@@ -6,10 +6,8 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
 
 from redhanded.errors import OutOfTimeError
 from redhanded.experiments.runner.context import Cell, Context
@@ -53,10 +51,9 @@ def in_turn(order: Sequence[Cell], context: Context, stop: float | None, started
     try:
         with _alarm(stop):
             for place, cell in enumerate(order):
-                if not fits(cell, context, stop):
+                passed_over = any(context.store.artefact(need) is None for need in cell.needs)
+                if passed_over or not fits(cell, context, stop):
                     continue
-                if any(context.store.artefact(need) is None for need in cell.needs):
-                    continue  # its need was passed over
                 started(cell, place, len(order))
                 if _measured(cell, context):
                     measured.append(cell)
@@ -135,13 +132,9 @@ def _measure(cell: Cell, context: Context) -> None:
         seconds = {"seconds": round(spent + time.perf_counter() - began, 2)}
         record = cell.described() | found | seconds | {"key": cell.key} | provenance(context.device)
         context.store.save_record(cell, record)
-    _drop_checkpoints(scratch)
-    context.store.keep(cell)
-
-
-def _drop_checkpoints(folder: Path) -> None:
-    for path in folder.glob("*.checkpoint.*"):
+    for path in scratch.glob("*.checkpoint.*"):
         path.unlink()
+    context.store.keep(cell)
 
 
 def fits(cell: Cell, context: Context, stop: float | None) -> bool:
@@ -155,20 +148,12 @@ def fits(cell: Cell, context: Context, stop: float | None) -> bool:
         return True
     # its like differs in the seed alone; 25 seeds are not like 250, nor cifar10 like cifar100
     named = re.compile(re.escape(cell.label.rpartition("-")[0]) + r"-[^-]+-[0-9a-f]{16}")
-    like = [
-        float(record["seconds"])
-        for path in context.store.records.glob("*.json")
-        if named.fullmatch(path.stem) and (record := _read(path)) is not None
-    ]
+    like = []
+    for path in context.store.records.glob("*.json"):
+        if named.fullmatch(path.stem):
+            with suppress(OSError, ValueError, KeyError, TypeError):
+                like.append(float(json.loads(path.read_text(encoding="utf-8"))["seconds"]))
     return not like or min(like) <= left
-
-
-def _read(path: Path) -> dict[str, Any] | None:
-    try:
-        record: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return None
-    return record if "seconds" in record else None
 
 
 def _out_of_time(error: BaseException | None) -> bool:
@@ -179,23 +164,31 @@ def _out_of_time(error: BaseException | None) -> bool:
 
 
 @contextmanager
-def _alarm(stop: float | None) -> Iterator[None]:
-    """Raise `OutOfTimeError` in the main thread at the limit, whatever it is doing; results are atomic.
+def raised_at(name: str, error: type[BaseException], *said: str) -> Iterator[bool]:
+    """Raise an error in the main thread at a signal, whatever it is doing; results are atomic.
 
-    And again every few seconds until it has ended.
+    Yields whether it can: other threads have no signals, and some systems lack some.
     """
-    usable = hasattr(signal, "SIGALRM") and threading.current_thread() is threading.main_thread()
-    if stop is None or not usable:
-        yield
+    number = getattr(signal, name, None)
+    if number is None or threading.current_thread() is not threading.main_thread():
+        yield False
         return
 
-    def ring(_number: int, _frame: object) -> None:
-        raise OutOfTimeError("time limit")
+    def interrupt(_number: int, _frame: object) -> None:
+        raise error(*said)
 
-    before = signal.signal(signal.SIGALRM, ring)
-    signal.setitimer(signal.ITIMER_REAL, max(0.01, stop - time.monotonic()), AGAIN)
+    before = signal.signal(number, interrupt)
     try:
-        yield
+        yield True
     finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, before)
+        signal.signal(number, before)
+
+
+@contextmanager
+def _alarm(stop: float | None) -> Iterator[None]:
+    """Raise `OutOfTimeError` at the limit, and again every few seconds until this has ended."""
+    with ExitStack() as stack:
+        if stop is not None and stack.enter_context(raised_at("SIGALRM", OutOfTimeError, "time limit")):
+            stack.callback(signal.setitimer, signal.ITIMER_REAL, 0)
+            signal.setitimer(signal.ITIMER_REAL, max(0.01, stop - time.monotonic()), AGAIN)
+        yield

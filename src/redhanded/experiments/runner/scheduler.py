@@ -1,16 +1,14 @@
 """Hand out cells whose needs are done, most valuable first, and hear how each ended."""
 
-import signal
-import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from typing import Protocol, runtime_checkable
 
 from redhanded.errors import OutOfTimeError, RedhandedError
 from redhanded.experiments.runner.context import Cell, Context
-from redhanded.experiments.runner.run import Started, fits
+from redhanded.experiments.runner.run import Started, fits, raised_at
 
 TRIES = 3
 """How often a cell is handed out whose workers die."""
@@ -31,9 +29,7 @@ class Executor(Protocol):
         """How many at once."""
         ...
 
-    def start(self, cell: Cell) -> None:
-        """Begin with a cell."""
-        ...
+    def start(self, cell: Cell) -> None: ...
 
     def ended(self, patience: float | None) -> tuple[Cell, Exception | None] | None:
         """Wait for a cell to end, at most so many seconds, and return it with what it raised.
@@ -58,31 +54,21 @@ def in_parallel(
     opened: Opened,
     lost: Lost,
 ) -> list[Cell]:
-    """Measure the cells of a plan with an executor: an `Engine` but for its last arguments."""
-    if not order:
-        return []  # nothing to start workers for
-    with opened(context, stop) as executor, _terminable():
-        return schedule(order, context, executor, stop=stop, started=started, lost=lost)
-
-
-def schedule(
-    order: Sequence[Cell],
-    context: Context,
-    executor: Executor,
-    *,
-    stop: float | None,
-    started: Started,
-    lost: Lost,
-) -> list[Cell]:
-    """Measure the cells of a plan until `stop` (`time.monotonic()`); return those that were measured.
+    """Measure the cells of a plan with an executor: an `Engine` but for its last arguments.
 
     A cell that raises ends the handing out; what runs beside it is waited for, then its error is raised.
     A cell whose worker dies is handed out again, `TRIES` times in all.
     """
+    if not order:
+        return []  # nothing to start workers for
     queue = _Queue(order, context, stop)
     errors: list[Exception] = []
     tries = Counter[int]()
-    with context.reporter(f"{len(order)} cells") as progress:
+    with (
+        opened(context, stop) as executor,
+        raised_at("SIGTERM", KeyboardInterrupt),  # by default nothing is cleaned up, no worker stopped
+        context.reporter(f"{len(order)} cells") as progress,
+    ):
         while True:
             while not errors and len(queue.running) < executor.slots and (place := queue.take()) is not None:
                 started(order[place], place, len(order))
@@ -152,20 +138,3 @@ def _told(cell: Cell, error: Exception) -> Exception:
         f"{cell.label}: its worker died {TRIES} times ({error}); free memory or use fewer --jobs, "
         "then run the same command to go on"
     )
-
-
-@contextmanager
-def _terminable() -> Iterator[None]:
-    """Take SIGTERM as Control-C, so that workers are stopped; by default nothing is cleaned up."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-
-    def interrupt(_number: int, _frame: object) -> None:
-        raise KeyboardInterrupt
-
-    before = signal.signal(signal.SIGTERM, interrupt)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)

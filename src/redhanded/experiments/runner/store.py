@@ -42,18 +42,9 @@ class Store:
     def record(self, cell: Keyed) -> Record | None:
         """Return the cell's record, or None if it was not finished."""
         path = self.record_path(cell)
-        if not path.is_file():
-            return None
-        try:
-            record: Record = json.loads(path.read_text(encoding="utf-8"))
-        except ValueError as error:
-            raise RedhandedError(
-                f"record: {path} is not JSON ({error}); delete it to run its cell again"
-            ) from error
-        return record
+        return _read(path, "record", "delete it to run its cell again") if path.is_file() else None
 
     def save_record(self, cell: Keyed, record: Record) -> None:
-        """Write the record atomically."""
         path = self.record_path(cell)
         path.parent.mkdir(parents=True, exist_ok=True)
         with whole(path) as partial:
@@ -111,9 +102,13 @@ class Store:
 def read_records(folder: Path) -> Iterator[Record]:
     """Yield every record of a folder, by name; raises `RedhandedError` for a file that is not JSON."""
     for path in sorted(folder.glob("*.json")):
-        try:
-            record = json.loads(path.read_text(encoding="utf-8"))
-        except ValueError as error:
-            raise RedhandedError(f"records: {path} is not JSON ({error}); delete it") from error
+        record = _read(path, "records", "delete it")
         if isinstance(record, dict):
             yield record
+
+
+def _read(path: Path, field: str, cure: str) -> Any:
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise RedhandedError(f"{field}: {path} is not JSON ({error}); {cure}") from error

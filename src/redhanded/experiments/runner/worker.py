@@ -8,8 +8,8 @@ import time
 import traceback
 from contextlib import suppress
 from dataclasses import dataclass
+from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
 
 import torch
 
@@ -31,22 +31,8 @@ class Task:
     until: float | None
     """`time.time()` of the limit: monotonic clocks of two machines have nothing in common."""
     threads: int
-    """Threads of PyTorch."""
     data: str | None = None
     """Folder of the image archives; None: as the process knows it."""
-
-
-@runtime_checkable
-class Pipe(Protocol):
-    """An end of a `multiprocessing.Pipe`, whose own type cannot be written down at run time."""
-
-    def send(self, obj: Any, /) -> None:
-        """Pickle and send."""
-        ...
-
-    def recv(self) -> Any:
-        """Wait for what the other end sends; raises `EOFError` when that is closed."""
-        ...
 
 
 def task_of(
@@ -82,8 +68,9 @@ def work(task: Task, patience: float = 60.0) -> Exception | None:
     return OutOfTimeError("time limit") if outcome.left else None
 
 
-def serve(pipe: Pipe) -> None:
-    """Do tasks as they arrive until there are no more; end at once when the parent has."""
+def serve(handle: int) -> None:
+    """Do tasks as they arrive at this end of a pipe until it is closed; end at once when the parent has."""
+    pipe: Connection = Connection(handle)
     threading.Thread(target=_follow_parent, daemon=True).start()
     with suppress(EOFError):
         while True:

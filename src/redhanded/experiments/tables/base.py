@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import zip_longest
 from statistics import mean
 from typing import Literal
 
@@ -33,18 +34,20 @@ class Entry:
 
     @property
     def available(self) -> bool:
-        """Whether there is anything to measure it with."""
         return bool(self.cells)
 
     def values(self, look: Look) -> list[float]:
         """Return what was measured, one figure a seed."""
-        return [self._value(record) for record in map(look, self.cells) if record is not None]
+        return [self._value(record) for record in self._records(look)]
 
     def floors(self, look: Look) -> list[float]:
         """Return the benign floor beside each figure that counts accounts."""
         if self.metric not in {"bans", "accounts_used"}:
             return []
-        return [float(record["benign_floor"]) for record in map(look, self.cells) if record is not None]
+        return [float(record["benign_floor"]) for record in self._records(look)]
+
+    def _records(self, look: Look) -> list[Record]:
+        return [record for record in map(look, self.cells) if record is not None]
 
     def _value(self, record: Record) -> float:
         if self.metric != "accuracy_after":
@@ -56,7 +59,6 @@ class Entry:
         return float(reached[-1] if reached else first)
 
     def shown(self, value: float) -> str:
-        """Write a figure as the table does."""
         match self.metric:
             case "bans" | "accounts_used":
                 return f"{round(value, 1):,g}"
@@ -68,14 +70,25 @@ class Entry:
                 return f"{value:.1%}"
 
     def spread(self, look: Look) -> str:
-        """Write the mean over seeds, and the smallest and largest; or why there is none."""
+        """Write the mean over seeds, and the smallest and largest; `-` or `n/a` if there is none."""
         values = self.values(look)
         if not values:
-            return "not measured" if self.available else "not available"
+            return "-" if self.available else "n/a"
         shown = self.shown(mean(values))
-        return (
-            shown if len(values) == 1 else f"{shown} ({self.shown(min(values))} to {self.shown(max(values))})"
-        )
+        if len(values) == 1:
+            return shown
+        return f"{shown} ({self.shown(min(values))} to {self.shown(max(values))})"
+
+
+def priced(
+    row: str, cells: tuple[Cell, ...], published: tuple[float | None, float | None], note: str = ""
+) -> list[Entry]:
+    """Return what thefts cost in accounts and bring in accuracy; `published` has the paper's of both."""
+    accounts, accuracy = published
+    return [
+        Entry(row, ACCOUNTS, cells, "bans", accounts, note=note),
+        Entry(row, ACCURACY, cells, "accuracy", accuracy, note=note),
+    ]
 
 
 @dataclass(frozen=True)
@@ -91,14 +104,8 @@ class Table:
     @property
     def cells(self) -> tuple[Cell, ...]:
         """All cells, each once, first seeds first: one whole table before its spread."""
-        deepest = max(len(entry.cells) for entry in self.entries)
-        ordered = [
-            entry.cells[place]
-            for place in range(deepest)
-            for entry in self.entries
-            if place < len(entry.cells)
-        ]
-        return tuple(dict.fromkeys(ordered))
+        by_seed = zip_longest(*(entry.cells for entry in self.entries))
+        return tuple(dict.fromkeys(cell for cells in by_seed for cell in cells if cell is not None))
 
     @property
     def heading(self) -> str:

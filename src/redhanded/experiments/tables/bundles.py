@@ -48,7 +48,6 @@ def _calibration(cell: Cell) -> Cell | None:
 
 
 def abbreviated(digest: str) -> str:
-    """Return what a table shows of a digest."""
     return digest if digest == NOT_RECORDED else short(digest)
 
 

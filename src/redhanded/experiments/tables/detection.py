@@ -1,8 +1,10 @@
 """Tables VII to IX, XIV and XV: the two detectors and what they cost honest users (§VIII)."""
 
 from redhanded.experiments.cells import Detect, Honest, Tune, Watched
-from redhanded.experiments.tables.base import ACCOUNTS, ACCURACY, FPR, Entry, Table
-from redhanded.experiments.tables.extraction import ATTACKS, JB_TOP3, JBA_BS, JBA_CW, JBA_PGD
+from redhanded.experiments.cells.datasets import Data
+from redhanded.experiments.tables.base import ACCOUNTS, ACCURACY, FPR, Entry, Table, priced
+from redhanded.experiments.tables.extraction import ATTACKS, JB_TOP3, JBA_BS, JBA_CW, JBA_PGD, stolen
+from redhanded.experiments.tables.query_sets import Column, by_query_set, printed
 from redhanded.experiments.worlds.detectors import DETECTORS
 from redhanded.experiments.worlds.world import World
 from redhanded.lab.encoders.similarity import Loss
@@ -21,77 +23,53 @@ def table_vii(world: World) -> Table:
     """Accounts that the similarity detector makes each attack pay, with either loss of its encoder."""
     figures = {JB_TOP3: (59.0, 0.87), JBA_PGD: (21.0, 0.87), JBA_CW: (126.0, 0.85), JBA_BS: (765.0, 0.85)}
     losses: tuple[Loss, ...] = ("per-pair", "released")
-    entries = []
+    entries: list[Entry] = []
     for loss in losses:
-        for row, (accounts, accuracy) in figures.items():
+        for row, published in figures.items():
             seeds = world.seeds if row in {JB_TOP3, JBA_PGD} else world.seeds[:1]
             cells = tuple(detection(world, ATTACKS[row], seed, loss) for seed in seeds)
-            title = f"{row}, {loss} loss"
-            entries.append(Entry(title, ACCOUNTS, cells, "bans", accounts))
             # the detector does not change what the thief learns
-            entries.append(Entry(title, ACCURACY, cells, "accuracy", accuracy))
+            entries += priced(f"{row}, {loss} loss", cells, published)
     return Table("vii", "Similarity-based detector against JBAs", tuple(entries))
 
 
 def table_viii(world: World) -> Table:
     """The same with seeds of other sets."""
     figures = {
-        "CIFAR10": ((59.0, 0.87), (21.0, 0.87)),
-        "TinyImageNet": ((96.0, 0.78), (25.0, 0.78)),
-        "ImageNet1k": ((90.0, 0.78), (24.0, 0.78)),
-        "CIFAR100": ((101.0, 0.78), (26.0, 0.78)),
-        "SVHN": ((221.0, 0.40), (43.0, 0.43)),
-        "CINIC10": ((54.0, 0.84), (18.0, 0.84)),
-        "Indoor67": ((90.0, 0.70), (25.0, 0.71)),
-        "CUBS200": ((94.0, 0.46), (24.0, 0.54)),
-        "Caltech256": ((73.0, 0.77), (16.0, 0.77)),
+        JB_TOP3: (
+            (59.0, 96.0, 90.0, 101.0, 221.0, 54.0, 90.0, 94.0, 73.0),
+            (0.87, 0.78, 0.78, 0.78, 0.40, 0.84, 0.70, 0.46, 0.77),
+        ),
+        JBA_PGD: (
+            (21.0, 25.0, 24.0, 26.0, 43.0, 18.0, 25.0, 24.0, 16.0),
+            (0.87, 0.78, 0.78, 0.78, 0.43, 0.84, 0.71, 0.54, 0.77),
+        ),
     }
-    entries = []
-    for row, query_set in world.query_sets.items():
-        lacking = query_set.lacks(world.n_seed_large)
-        for attack, printed in zip((JB_TOP3, JBA_PGD), figures.get(row, (None, None)), strict=True):
-            accounts, accuracy = printed or (None, None)
-            cells: tuple[Detect, ...] = ()
-            if not lacking:
-                stolen = world.extract(
-                    ATTACKS[attack], world.n_seed_large, world.seeds[0], query_set=query_set.data
-                )
-                cells = (Detect(world.calibrate(), stolen, world.honest_user()),)
-            entries += [
-                Entry(row, f"{ACCOUNTS}, {attack}", cells, "bans", accounts, note=lacking),
-                Entry(row, f"{ACCURACY}, {attack}", cells, "accuracy", accuracy, note=lacking),
-            ]
-    return Table("viii", "Similarity-based detector by query set", tuple(entries))
+    calibration, honest = world.calibrate(), world.honest_user()
+    columns = []
+    for attack, (accounts, accuracies) in figures.items():
+
+        def cell(data: Data, attack: str = attack) -> Detect:
+            theft = stolen(world, attack, world.n_seed_large, world.seeds[0], data)
+            return Detect(calibration, theft, honest)
+
+        columns.append(Column(f"{ACCOUNTS}, {attack}", "bans", accounts, cell))
+        columns.append(Column(f"{ACCURACY}, {attack}", "accuracy", accuracies, cell))
+    entries = by_query_set(world, world.n_seed_large, columns)
+    return Table("viii", "Similarity-based detector by query set", entries)
 
 
 def table_ix(world: World) -> Table:
     """Bans of honest users who send every image of a set."""
-    figures = {
-        "CIFAR10": 0.00008,
-        "TinyImageNet": 0.00008,
-        "ImageNet1k": 0.00011,
-        "CIFAR100": 0.00007,
-        "SVHN": 0.0006,
-        "CINIC10": 0.00011,
-        "Indoor67": 0.00013,
-        "CUBS200": 0.00008,
-        "Caltech256": 0.00007,
-    }
+    figures = printed((0.00008, 0.00008, 0.00011, 0.00007, 0.0006, 0.00011, 0.00013, 0.00008, 0.00007))
     streams = {row: (query_set.benign, query_set.absent) for row, query_set in world.query_sets.items()}
     if world.honest not in [benign for benign, _ in streams.values()]:
         streams[HELD_OUT] = (world.honest, "")
-    entries = tuple(
-        Entry(
-            row,
-            FPR,
-            (Honest(world.calibrate(), benign),) if benign else (),
-            "fpr",
-            figures.get(row),
-            note=absent,
-        )
-        for row, (benign, absent) in streams.items()
-    )
-    return Table("ix", "False-positive rate of the similarity-based detector", entries)
+    entries = []
+    for row, (benign, absent) in streams.items():
+        cells = (Honest(world.calibrate(), benign),) if benign else ()
+        entries.append(Entry(row, FPR, cells, "fpr", figures.get(row), note=absent))
+    return Table("ix", "False-positive rate of the similarity-based detector", tuple(entries))
 
 
 def likelihood(world: World) -> Tune:
@@ -101,43 +79,20 @@ def likelihood(world: World) -> Tune:
 
 def table_xiv(world: World) -> Table:
     """Accounts that JB-top3 uses before the likelihood detector; the paper counts the one left open."""
-    figures = {
-        "CIFAR10": 122.0,
-        "TinyImageNet": 573.0,
-        "ImageNet1k": 1.0,
-        "CIFAR100": 514.0,
-        "SVHN": 1.0,
-        "CINIC10": 304.0,
-        "Indoor67": 673.0,
-        "CUBS200": 1.0,
-        "Caltech256": 1.0,
-    }
     tuned = likelihood(world)
     honest = Honest(tuned, world.judging.heldout)
-    entries = []
-    for row, query_set in world.query_sets.items():
-        lacking = query_set.lacks(world.n_seed_large)
-        cells: tuple[Detect, ...] = ()
-        if not lacking:
-            stolen = world.extract("jb-top3", world.n_seed_large, world.seeds[0], query_set=query_set.data)
-            cells = (Detect(tuned, stolen, honest),)
-        entries.append(Entry(row, ACCOUNTS, cells, "accounts_used", figures.get(row), note=lacking))
-    return Table("xiv", "Likelihood-based detector against JB-top3", tuple(entries))
+
+    def cell(data: Data) -> Detect:
+        return Detect(tuned, stolen(world, JB_TOP3, world.n_seed_large, world.seeds[0], data), honest)
+
+    figures = (122.0, 573.0, 1.0, 514.0, 1.0, 304.0, 673.0, 1.0, 1.0)
+    entries = by_query_set(world, world.n_seed_large, [Column(ACCOUNTS, "accounts_used", figures, cell)])
+    return Table("xiv", "Likelihood-based detector against JB-top3", entries)
 
 
 def table_xv(world: World) -> Table:
     """Bans of honest users by the likelihood detector."""
-    figures = {
-        "CIFAR10": 0.0001,
-        "TinyImageNet": 0.0145,
-        "ImageNet1k": 0.0,
-        "CIFAR100": 0.0118,
-        "SVHN": 0.0,
-        "CINIC10": 0.0017,
-        "Indoor67": 0.0146,
-        "CUBS200": 0.0,
-        "Caltech256": 0.00003,
-    }
+    figures = printed((0.0001, 0.0145, 0.0, 0.0118, 0.0, 0.0017, 0.0146, 0.0, 0.00003))
     tuned = likelihood(world)
     heldout = Honest(tuned, world.judging.heldout)
     own, *others = world.query_sets

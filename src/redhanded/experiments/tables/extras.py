@@ -3,18 +3,7 @@
 from dataclasses import replace
 from typing import Literal
 
-from redhanded.experiments.cells.defences import (
-    Defence,
-    Ensemble,
-    LabelOnly,
-    Misinformation,
-    Poisoning,
-    Rounding,
-    Sigmoid,
-    TrainDefender,
-    Truncation,
-    Undefended,
-)
+from redhanded.experiments.cells import defences
 from redhanded.experiments.cells.utility import Utility
 from redhanded.experiments.tables.base import ACCOUNTS, ACCURACY, Entry, Table
 from redhanded.experiments.tables.detection import detection
@@ -36,11 +25,11 @@ def table_attacks(world: World) -> Table:
     return Table("attacks", "Every attack (queries)", tuple(entries))
 
 
-def output_defences(world: World) -> tuple[Defence, ...]:
+def output_defences(world: World) -> tuple[defences.Defence, ...]:
     """The output defences that the paper names (§V-B, §V-C), and none."""
     kinds: tuple[Literal["misinformation", "ensemble"], ...] = ("misinformation", "ensemble")
     misinformation, ensemble = (
-        TrainDefender(
+        defences.TrainDefender(
             world.train_victim(),
             world.judging.outside,
             world.surrogate,
@@ -50,15 +39,15 @@ def output_defences(world: World) -> tuple[Defence, ...]:
         for kind in kinds
     )
     return (
-        Undefended(),
-        LabelOnly(),
-        Rounding(),
-        Truncation(),
-        Sigmoid(),
-        Poisoning(world.surrogate, world.classes),
-        Poisoning(world.surrogate, world.classes, "argmax"),
-        Misinformation(misinformation),
-        Ensemble(ensemble),
+        defences.Undefended(),
+        defences.LabelOnly(),
+        defences.Rounding(),
+        defences.Truncation(),
+        defences.Sigmoid(),
+        defences.Poisoning(world.surrogate, world.classes),
+        defences.Poisoning(world.surrogate, world.classes, "argmax"),
+        defences.Misinformation(misinformation),
+        defences.Ensemble(ensemble),
     )
 
 

@@ -39,7 +39,6 @@ class Forecast:
     """Of these, cells that differ from what was timed in their seed alone."""
 
     def as_data(self) -> dict[str, Any]:
-        """Return it for machines."""
         return asdict(self) | {"seconds": round(self.seconds, 1)}
 
 
@@ -60,15 +59,9 @@ def forecast(tables: Sequence[Table], context: Context) -> list[Forecast]:
         left = [cell for cell in plan(todo, context) if cell not in counted]
         counted.update(left)
         times = [time for cell in left if (time := _time(cell, records)) is not None]
-        found.append(
-            Forecast(
-                table.name,
-                len(left),
-                len(times),
-                sum((seconds for seconds, _ in times), 0.0),
-                sum(exactly for _, exactly in times),
-            )
-        )
+        seconds = sum((seconds for seconds, _ in times), 0.0)
+        exact = sum(exactly for _, exactly in times)
+        found.append(Forecast(table.name, len(left), len(times), seconds, exact))
     return found
 
 

@@ -25,20 +25,16 @@ def grid(table: Table, look: Look, behind: Behind) -> tuple[tuple[str, ...], lis
     """
     columns = list(dict.fromkeys(entry.column for entry in table.entries))
     places = {(entry.row, entry.column): entry for entry in table.entries}
-    heads = [
-        "",
-        *(head for column in columns for head in (column, "floor", "paper")),
-        "seeds",
-        "bundle",
-        "note",
-    ]
+    figures = [head for column in columns for head in (column, "floor", "paper")]
+    heads = ["", *figures, "seeds", "bundle", "note"]
     lines = []
     for row in dict.fromkeys(entry.row for entry in table.entries):
         entries = [places.get((row, column)) for column in columns]
-        figures = [text for entry in entries for text in _figures(entry, look)]
+        texts = [text for entry in entries for text in _figures(entry, look)]
         present = [entry for entry in entries if entry is not None]
         judged = named((cell for entry in present for cell in entry.cells), behind)
-        lines.append((row, *figures, _seeds(present, look), judged, _note(present)))
+        notes = dict.fromkeys(entry.note for entry in present if entry.note)
+        lines.append((row, *texts, _seeds(present, look), judged, "; ".join(notes)))
     used = [place for place in range(len(heads)) if any(line[place] for line in lines)]
     return tuple(heads[place] for place in used), [tuple(line[place] for place in used) for line in lines]
 
@@ -49,7 +45,7 @@ def _figures(entry: Entry | None, look: Look) -> tuple[str, str, str]:
         return "", "", ""
     floors = entry.floors(look)
     return (
-        {"not measured": "-", "not available": "n/a"}.get(shown := entry.spread(look), shown),
+        entry.spread(look),
         f"{mean(floors):.2g}" if floors else "",
         "" if entry.published is None else entry.shown(entry.published),
     )
@@ -61,12 +57,7 @@ def _seeds(entries: list[Entry], look: Look) -> str:
     return f"{done[0]} of {done[1]}" if done[1] > 1 else ""
 
 
-def _note(entries: list[Entry]) -> str:
-    return "; ".join(dict.fromkeys(entry.note for entry in entries if entry.note))
-
-
 def for_terminal(table: Table, world: str, look: Look, behind: Behind) -> RichTable:
-    """Return the table for a terminal."""
     caption = SPREAD + ("" if world == "paper" else " Not a reproduction.")
     shown = RichTable(
         title=f"{table.heading} ({world} world)",
@@ -82,12 +73,8 @@ def for_terminal(table: Table, world: str, look: Look, behind: Behind) -> RichTa
         shown.add_column(head.replace(", ", "\n"), justify=justify, vertical="bottom", no_wrap=head == "")
     for line in lines:
         # the spread goes below its mean, so that columns stay narrow
-        shown.add_row(
-            *(
-                text if head in WORDS else text.replace(" (", "\n(")
-                for head, text in zip(heads, line, strict=True)
-            )
-        )
+        cells = zip(heads, line, strict=True)
+        shown.add_row(*(text if head in WORDS else text.replace(" (", "\n(") for head, text in cells))
     return shown
 
 

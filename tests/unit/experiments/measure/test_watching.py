@@ -12,7 +12,7 @@ from redhanded.errors import OutOfTimeError
 from redhanded.experiments.measure.characterise import Characteriser
 from redhanded.experiments.measure.replay import replay
 from redhanded.experiments.measure.steal import Tally
-from redhanded.experiments.measure.watching import Bench, Kept
+from redhanded.experiments.measure.watching import Bench, SaveFile
 from redhanded.lab.adaptive.filtering import Filtering, QueryFilter
 from redhanded.lab.training import Checkpoint
 from redhanded.lab.types import Round
@@ -48,7 +48,7 @@ def rounds():
 
 def kept(path, memories, **settings):
     watch = Characteriser(None, 300)
-    return Kept(Checkpoint(path, **settings), Tally(), watch, memories)
+    return SaveFile(Checkpoint(path, **settings), Tally(), watch, memories)
 
 
 @pytest.mark.parametrize("name", DETECTORS)

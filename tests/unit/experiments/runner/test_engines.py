@@ -282,9 +282,8 @@ def test_two_processes_measure_and_one_dies(context, monkeypatch):
 def test_a_worker_whose_tasks_end_before_its_parent_ends_without_a_word():
     """So it is where a run is interrupted while a worker starts: its pipe is closed first."""
     ours, theirs = Pipe()
-    serving = f"from multiprocessing.connection import Connection as C; {SERVE}; serve(C({theirs.fileno()}))"
     with subprocess.Popen(
-        [sys.executable, "-c", serving],
+        [sys.executable, "-c", SERVE.format(theirs.fileno())],
         stdin=subprocess.PIPE,  # open to the end
         stderr=subprocess.PIPE,
         pass_fds=(theirs.fileno(),),

@@ -36,8 +36,8 @@ def test_an_entry_tells_its_spread_and_what_is_missing():
     assert entry.values(look) == [3, 4, 5]
     assert entry.floors(look) == [0.5, 1.5, 2.5]
     assert entry.spread(look) == "4 (3 to 5)"
-    assert entry.spread(lambda cell: None) == "not measured"
-    assert replace(entry, cells=()).spread(look) == "not available"
+    assert entry.spread(lambda cell: None) == "-"
+    assert replace(entry, cells=()).spread(look) == "n/a"
     alone = replace(entry, cells=entry.cells[:1], metric="fpr")
     assert alone.spread({entry.cells[0]: {"fpr": 0.00012}}.get) == "0.012%"
     assert alone.floors(look) == []
