@@ -2,15 +2,15 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
 
 from redhanded.errors import RedhandedError
-from redhanded.lab.attacks.exchange import Exchange, Transfer
+from redhanded.lab.attacks.exchange import Exchange, Transfer, TransferAttack
 from redhanded.lab.attacks.order import send_order
-from redhanded.lab.attacks.resume import FORGETFUL, Journal, Tensors
+from redhanded.lab.attacks.resume import Tensors
 from redhanded.lab.attacks.selection import (
     Dfal,
     Strategy,
@@ -21,14 +21,14 @@ from redhanded.lab.attacks.selection import (
     probabilities,
 )
 from redhanded.lab.training import Training
-from redhanded.lab.types import Adaptation, Answers, Images, NewModel, Oracle, Order, Round, Start, as_is
+from redhanded.lab.types import Images, NewModel, Order, Round, Start
 from redhanded.types import Bool, Float, Int
 
 THIEF_TRAINING = Training(epochs=100, batch=50, optimiser="adam", lr=1e-3, weight_decay=0.0, step_epochs=100)
 
 
 @dataclass(frozen=True)
-class ActiveThief:
+class ActiveThief(TransferAttack):
     """Query random images first, then in each of `rounds` rounds those that `strategy` chooses.
 
     `uncertainty` takes the highest entropy, `k-center` covers the surrogate's probabilities farthest-first
@@ -54,18 +54,9 @@ class ActiveThief:
     shortlist: int | None = None
 
     starts_from: ClassVar[Start] = "pool"
-    answers: ClassVar[Answers] = "labels"
-    journaled: ClassVar[Literal[True]] = True
 
-    def run(
-        self,
-        oracle: Oracle,
-        seeds: Images,
-        *,
-        adapt: Adaptation = as_is,
-        new_surrogate: NewModel,
-        generator: torch.Generator,
-        journal: Journal = FORGETFUL,
+    def steal(
+        self, transfer: Transfer, seeds: Images, new_surrogate: NewModel, generator: torch.Generator
     ) -> Iterator[Round]:
         """Yield the random round, then a round per selection from the pool `seeds` until the budget is spent.
 
@@ -80,7 +71,6 @@ class ActiveThief:
                 f"budget: choosing {self.budget} queries needs a pool of at least as many images, "
                 f"got {len(seeds)}; give more images or lower the budget"
             )
-        transfer = Transfer(oracle, adapt, self.budget, journal)
         unsent = torch.ones(len(seeds), dtype=torch.bool)
         chosen = torch.randperm(len(seeds), generator=generator)[: self._first()]
         exchanged = self._send(transfer, seeds, chosen, unsent, generator)
