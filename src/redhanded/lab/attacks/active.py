@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import ClassVar
 
 import torch
@@ -80,7 +81,8 @@ class ActiveThief(TransferAttack):
             yield exchanged.round(surrogate)
             count = -(-transfer.left // max(1, self.rounds - number))
             rows = unsent.nonzero()[:, 0]
-            chosen = self._chosen(transfer, surrogate, seeds, rows, count, generator)
+            choose = partial(self._choose, surrogate, seeds, rows, transfer.images, count, generator)
+            chosen = transfer.journal.step(choose, [rows, transfer.classes], generator)["rows"]
             exchanged = self._send(transfer, seeds, chosen, unsent, generator)
             number += 1
         yield exchanged.round(transfer.train(new_surrogate(), self.final_training, generator))
@@ -104,22 +106,6 @@ class ActiveThief(TransferAttack):
         unknown = torch.full((len(chosen),), -1)
         return transfer.send(pool[chosen.to(pool.device)], unknown, unknown, "pool")
 
-    def _chosen(
-        self,
-        transfer: Transfer,
-        surrogate: nn.Module,
-        pool: Images,
-        rows: Int[Tensor, " m"],
-        count: int,
-        generator: torch.Generator,
-    ) -> Int[Tensor, " k"]:
-        """Choose, or find what was chosen before."""
-
-        def choose() -> Tensors:
-            return {"rows": self._choose(surrogate, pool, rows, transfer.images, count, generator)}
-
-        return transfer.journal.step(choose, [rows, transfer.classes], generator)["rows"]
-
     def _choose(
         self,
         surrogate: nn.Module,
@@ -128,19 +114,19 @@ class ActiveThief(TransferAttack):
         labelled: Float[Tensor, "l c h w"],
         count: int,
         generator: torch.Generator,
-    ) -> Int[Tensor, " k"]:
-        """Return `count` of the pool's `rows`, or all of them, in the strategy's order."""
+    ) -> Tensors:
+        """Return, as `rows`, `count` of the pool's `rows`, or all of them, in the strategy's order."""
         if self.strategy == "random":
-            return rows[torch.randperm(len(rows), generator=generator)[:count]]
+            return {"rows": rows[torch.randperm(len(rows), generator=generator)[:count]]}
         if self.strategy.startswith("dfal"):
             rows = self._shortlisted(surrogate, pool, rows, count, generator)
         if self.strategy == "dfal":
-            return rows[:count]
+            return {"rows": rows[:count]}
         candidates = probabilities(surrogate, pool, rows.to(pool.device))
         if self.strategy == "uncertainty":
-            return rows[highest(entropy(candidates), count).cpu()]
+            return {"rows": rows[highest(entropy(candidates), count).cpu()]}
         centres = probabilities(surrogate, labelled)
-        return rows[k_center(candidates, centres, count).cpu()]
+        return {"rows": rows[k_center(candidates, centres, count).cpu()]}
 
     def _shortlisted(
         self,

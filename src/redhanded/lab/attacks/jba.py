@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import ClassVar, Literal, NamedTuple, TypedDict, Unpack
 
 import torch
@@ -19,7 +20,7 @@ from redhanded.lab.attacks.perturb import (
     Reversible,
     SignedSteps,
 )
-from redhanded.lab.attacks.resume import Journal
+from redhanded.lab.attacks.resume import Tensors
 from redhanded.lab.models import CIFAR10_STD
 from redhanded.lab.training import Training, predict
 from redhanded.lab.types import Fidelity, Images, NewModel, Order, Outputs, Round, Start
@@ -200,32 +201,21 @@ class Jba(TransferAttack):
         if self.flip_every is not None and (number // self.flip_every) % 2:
             assert isinstance(perturbation, Reversible)
             perturbation = perturbation.reversed()
-        parts = [Crafted.whole(images[:0])]
-        for at in range(0, len(plan.parents), CRAFT_BATCH):
-            rows = plan.parents[at : at + CRAFT_BATCH].to(images.device)
-            aim = Aim(
-                images[rows].contiguous(memory_format=torch.channels_last),
-                labels[rows],
-                plan.targets[at : at + CRAFT_BATCH].to(images.device),
-                images,
-                labels,
-            )
-            parts.append(_remembered(transfer.journal, perturbation, surrogate, aim, generator))
-        crafted, failed, keep = (torch.cat(column) for column in zip(*parts, strict=True))
-        return Crafted(crafted.contiguous(), failed, keep)
 
+        def craft(aim: Aim) -> Tensors:
+            return perturbation(surrogate, aim, generator)._asdict()
 
-def _remembered(
-    journal: Journal,
-    perturbation: Perturbation,
-    surrogate: nn.Module,
-    aim: Aim,
-    generator: torch.Generator,
-) -> Crafted:
-    """Craft, or find what was crafted before."""
-    given = [aim.labels, aim.targets, aim.known_labels]
-    found = journal.step(lambda: perturbation(surrogate, aim, generator)._asdict(), given, generator)
-    return Crafted(**{name: value.to(aim.sources.device) for name, value in found.items()})
+        parts: list[Tensors] = [Crafted.whole(images[:0])._asdict()]
+        for columns in zip(*(torch.split(column, CRAFT_BATCH) for column in plan), strict=True):
+            rows, targets = (column.to(images.device) for column in columns)
+            sources = images[rows].contiguous(memory_format=torch.channels_last)
+            aim = Aim(sources, labels[rows], targets, images, labels)
+            given = [aim.labels, aim.targets, labels]
+            parts.append(transfer.journal.step(partial(craft, aim), given, generator))
+        crafted = Crafted(
+            *(torch.cat([part[name].to(images.device) for part in parts]) for name in Crafted._fields)
+        )
+        return crafted._replace(images=crafted.images.contiguous())
 
 
 def top_targets(logits: Outputs, labels: Outputs, count: int) -> Int[Tensor, "n k"]:
