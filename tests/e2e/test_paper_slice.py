@@ -98,12 +98,12 @@ def test_steps_of_an_attack_under_way_do_not_travel(slice_of, tmp_path):
         training / "training",
     ):
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.with_name(f"{path.name}.checkpoint.safetensors").write_bytes(b"weights")
+        path.with_name(f"{path.name}.checkpoint.pt").write_bytes(b"weights")
     assert slice_of("pack", tmp_path / "in").returncode == 0
     state = subprocess.run(
         ["tar", "-tf", str(tmp_path / "in/state.tar.00")], capture_output=True, text=True, check=True
     ).stdout
-    assert state.split() == ["artefacts/bb.unfinished/training.checkpoint.safetensors"]
+    assert state.split() == ["artefacts/bb.unfinished/training.checkpoint.pt"]
 
 
 @pytest.mark.slow

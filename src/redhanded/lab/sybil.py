@@ -31,16 +31,13 @@ class Policy(Protocol):
     @property
     def accounts(self) -> int:
         """Accounts open at once."""
-        ...
 
     @property
     def queries(self) -> int | None:
         """Queries after which an account is left for a fresh one; None: never."""
-        ...
 
     def seats(self) -> Iterator[int]:
         """Yield the seat of each query, without end: 0 to `accounts` - 1."""
-        ...
 
 
 @dataclass(frozen=True)
@@ -51,7 +48,6 @@ class UntilBanned:
     queries: ClassVar[int | None] = None
 
     def seats(self) -> Iterator[int]:
-        """Yield the only seat."""
         return repeat(0)
 
 
@@ -63,11 +59,9 @@ class Rotation:
     queries: ClassVar[int | None] = None
 
     def __post_init__(self) -> None:
-        """Reject a client without accounts."""
         _check_positive("accounts", self.accounts)
 
     def seats(self) -> Iterator[int]:
-        """Yield one seat after the other, over and over."""
         return cycle(range(self.accounts))
 
 
@@ -80,7 +74,6 @@ class RandomAssignment:
     queries: ClassVar[int | None] = None
 
     def __post_init__(self) -> None:
-        """Reject a client without accounts."""
         _check_positive("accounts", self.accounts)
 
     def seats(self) -> Iterator[int]:
@@ -98,11 +91,9 @@ class LeaveAfter:
     accounts: ClassVar[int] = 1
 
     def __post_init__(self) -> None:
-        """Reject accounts that are left before they send anything."""
         _check_positive("queries", self.queries)
 
     def seats(self) -> Iterator[int]:
-        """Yield the only seat."""
         return repeat(0)
 
 

@@ -2,16 +2,16 @@
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
+from zipfile import is_zipfile
 
 import torch
 import torch.nn.functional as F  # noqa: N812 - the name everybody knows it by
-from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from redhanded.errors import OutOfTimeError
+from redhanded.errors import OutOfTimeError, RedhandedError
 from redhanded.files import whole
 from redhanded.lab.models import seeded
 from redhanded.lab.types import Images, Outputs
@@ -21,6 +21,8 @@ Progress = Callable[[int, int], None]
 """Told (steps done, steps in all)."""
 BatchLoss = Callable[[nn.Module, Tensor, torch.Generator], Tensor]
 """(model, places of the batch's rows, generator) to a scalar loss."""
+State = dict[str, Any]
+"""Tensors, plain values, and dicts and lists of them: what `load_state` reads without running code."""
 
 
 @dataclass(frozen=True)
@@ -45,14 +47,49 @@ class Training:
     """Crop from a zero border of 4 pixels and flip, each image anew in every epoch."""
 
 
+def save_state(path: Path, state: State) -> None:
+    """Write a state to a file that appears whole or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with whole(path) as partial:
+        torch.save(state, partial)
+
+
+def load_state(path: Path) -> State:
+    """Read what `save_state` wrote, onto the CPU; raises `RedhandedError` for any other file."""
+    if not is_zipfile(path):
+        raise RedhandedError(f"{path}: no checkpoint of this version; delete it and run again")
+    with path.open("rb") as file:  # by its content: of a name, PyTorch would look at the ending
+        state: State = torch.load(file, map_location="cpu", weights_only=True)
+    return state
+
+
 @dataclass
 class Checkpoint:
-    """Where a training saves itself, so that a kill or a deadline loses at most `every` seconds of it."""
+    """Where long work saves itself, so that a kill or a deadline loses at most `every` seconds of it."""
 
     path: Path
     every: float = 60.0
     deadline: float | None = None
-    """`time.monotonic()` at which training stops with `OutOfTimeError`, having saved itself."""
+    """`time.monotonic()` at which the work stops with `OutOfTimeError`, having saved itself."""
+    _saved: float = field(default_factory=time.monotonic, init=False)
+
+    def load(self) -> State:
+        """Return what was saved last; nothing at the start."""
+        return load_state(self.path) if self.path.is_file() else {}
+
+    def offer(self, state: Callable[[], State], work: str = "the attack") -> None:
+        """Save the state if it is time to.
+
+        Raises:
+            OutOfTimeError: the deadline came; `work` is what has stopped.
+        """
+        now = time.monotonic()
+        late = self.deadline is not None and now >= self.deadline
+        if late or now - self._saved >= self.every:
+            save_state(self.path, state())
+            self._saved = now
+        if late:
+            raise OutOfTimeError(f"time limit: {work} stopped at a checkpoint; run again to go on")
 
 
 def fit(
@@ -80,10 +117,29 @@ def fit(
     optimiser = _optimiser(parameters, config)
     steps_per_epoch = -(-rows // config.batch)  # no rows, no steps: the model stays as it was
     total = steps_per_epoch * config.epochs
-    state = _Resumable(model, optimiser, generator, checkpoint)
+    done, order = 0, torch.arange(rows)
+
+    def state() -> State:
+        return {
+            "model": model.state_dict(),
+            "optimiser": optimiser.state_dict(),
+            "generator": generator.get_state(),
+            "global": torch.get_rng_state(),
+            "cuda": torch.cuda.get_rng_state() if torch.cuda.is_available() else None,
+            "done": step + 1,
+            "order": order,
+        }
+
     model.train()
     with seeded(generator):
-        done, order = state.load(rows)
+        if checkpoint is not None and (stored := checkpoint.load()):
+            model.load_state_dict(stored["model"])
+            optimiser.load_state_dict(stored["optimiser"])
+            generator.set_state(stored["generator"])
+            torch.set_rng_state(stored["global"])
+            if stored["cuda"] is not None:
+                torch.cuda.set_rng_state(stored["cuda"])
+            done, order = stored["done"], stored["order"]
         for step in range(done, total):
             if step % steps_per_epoch == 0:
                 order = torch.randperm(rows, generator=generator)
@@ -99,7 +155,8 @@ def fit(
                 optimiser.step()
             if progress is not None and (step % 10 == 9 or step == total - 1):
                 progress(step + 1, total)
-            state.save_if_due(step + 1, order)
+            if checkpoint is not None:
+                checkpoint.offer(state, "training")
     model.eval()
 
 
@@ -168,66 +225,3 @@ def _rate(config: Training, step: int, steps_per_epoch: int, total: int) -> floa
         warm = min(1.0, (step + 1) / (0.1 * total))
         return min(warm, (total - step) / total)
     return float(config.step_factor ** (step // steps_per_epoch // config.step_epochs))
-
-
-class _Resumable:
-    """The state of a training as one safetensors file."""
-
-    def __init__(
-        self,
-        model: nn.Module,
-        optimiser: torch.optim.Optimizer,
-        generator: torch.Generator,
-        checkpoint: Checkpoint | None,
-    ) -> None:
-        self.model, self.optimiser, self.generator = model, optimiser, generator
-        self.checkpoint = checkpoint
-        self.saved = time.monotonic()
-
-    def load(self, rows: int) -> tuple[int, Tensor]:
-        """Return the steps done and the current epoch's order; nothing done if there is no checkpoint."""
-        if self.checkpoint is None or not self.checkpoint.path.is_file():
-            return 0, torch.arange(rows)
-        stored = load_file(self.checkpoint.path)
-        self.model.load_state_dict(_part(stored, "model."))
-        state: dict[int, dict[str, Tensor]] = {}
-        for name, value in _part(stored, "optimiser.").items():
-            place, field = name.split(".", 1)
-            state.setdefault(int(place), {})[field] = value
-        self.optimiser.load_state_dict(
-            {"state": state, "param_groups": self.optimiser.state_dict()["param_groups"]}
-        )
-        self.generator.set_state(stored["generator"])
-        torch.set_rng_state(stored["global"])
-        if "cuda" in stored:
-            torch.cuda.set_rng_state(stored["cuda"])
-        return int(stored["step"]), stored["order"]
-
-    def save_if_due(self, step: int, order: Tensor) -> None:
-        if self.checkpoint is None:
-            return
-        now = time.monotonic()
-        late = self.checkpoint.deadline is not None and now >= self.checkpoint.deadline
-        if not late and now - self.saved < self.checkpoint.every:
-            return
-        optimiser = {
-            f"optimiser.{place}.{field}": value
-            for place, fields in self.optimiser.state_dict()["state"].items()
-            for field, value in fields.items()
-            if isinstance(value, Tensor)
-        }
-        tensors = {f"model.{name}": value for name, value in self.model.state_dict().items()} | optimiser
-        tensors |= {"generator": self.generator.get_state(), "global": torch.get_rng_state(), "order": order}
-        tensors["step"] = torch.tensor(step)
-        if torch.cuda.is_available():
-            tensors["cuda"] = torch.cuda.get_rng_state()
-        self.checkpoint.path.parent.mkdir(parents=True, exist_ok=True)
-        with whole(self.checkpoint.path) as partial:
-            save_file({name: value.contiguous().clone() for name, value in tensors.items()}, partial)
-        self.saved = time.monotonic()
-        if late:
-            raise OutOfTimeError("time limit: training stopped at a checkpoint; run again to go on")
-
-
-def _part(stored: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
-    return {name.removeprefix(prefix): value for name, value in stored.items() if name.startswith(prefix)}

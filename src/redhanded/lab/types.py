@@ -67,22 +67,15 @@ class Attack(Protocol):
     @property
     def budget(self) -> int:
         """Queries it may send."""
-        ...
 
     @property
-    def order(self) -> Order:
-        """Order of the queries inside a round."""
-        ...
+    def order(self) -> Order: ...
 
     @property
-    def starts_from(self) -> Start:
-        """What natural images it takes as `seeds`."""
-        ...
+    def starts_from(self) -> Start: ...
 
     @property
-    def answers(self) -> Answers:
-        """What its oracle must give away."""
-        ...
+    def answers(self) -> Answers: ...
 
     def run(
         self,
@@ -94,4 +87,3 @@ class Attack(Protocol):
         generator: torch.Generator,
     ) -> Iterator[Round]:
         """Yield a round for every exchange with the oracle; the last round's surrogate is the clone."""
-        ...

@@ -11,7 +11,7 @@ from scipy.stats import entropy as scipy_entropy
 from torch import Tensor, nn
 
 from redhanded.errors import RedhandedError
-from redhanded.lab.attacks import active, selection
+from redhanded.lab.attacks import exchange, selection
 from redhanded.lab.attacks.active import ActiveThief
 from redhanded.lab.attacks.deepfool import deepfool
 from redhanded.lab.attacks.selection import (
@@ -147,7 +147,7 @@ def attack(strategy: Strategy, budget: int = 40, **fields: object) -> ActiveThie
 
 def chosen(thief: ActiveThief, surrogate: nn.Module, rows: Tensor, count: int) -> list[int]:
     generator = torch.Generator().manual_seed(5)
-    return thief._choose(surrogate, images(60), rows, images(6, 1), count, generator).tolist()
+    return thief._choose(surrogate, images(60), rows, images(6, 1), count, generator)["rows"].tolist()
 
 
 ROWS = torch.arange(2, 60, 2)
@@ -260,12 +260,12 @@ def test_any_budget_and_any_number_of_rounds(budget: int, spare: int, number: in
 def test_the_last_surrogate_has_the_final_training(monkeypatch: pytest.MonkeyPatch) -> None:
     trainings: list[tuple[int, Training]] = []
 
-    class Watched(active.Transfer):
+    class Watched(exchange.Transfer):
         def train(self, model: nn.Module, training: Training, generator: torch.Generator) -> nn.Module:
             trainings.append((len(self), training))
             return super().train(model, training, generator)
 
-    monkeypatch.setattr(active, "Transfer", Watched)
+    monkeypatch.setattr(exchange, "Transfer", Watched)
     run(attack("random", rounds=2), images(50))
     assert trainings == [(12, BRIEF), (26, BRIEF), (40, FINAL)]
 

@@ -1,9 +1,11 @@
 """Data-free extraction: its generator, its gradient estimates, its schedule and what it sends."""
 
 from collections.abc import Callable, Iterator
+from copy import deepcopy
 from dataclasses import replace
 from functools import cache
 from itertools import islice
+from pathlib import Path
 
 import pytest
 import torch
@@ -19,9 +21,8 @@ from redhanded.lab.attacks.generator import (
     full_precision,
     pixels,
 )
-from redhanded.lab.attacks.resume import Tensors, pack, unpack
 from redhanded.lab.models import CIFAR10_MEAN, CIFAR10_STD, ConvNet, build, seeded
-from redhanded.lab.training import predict
+from redhanded.lab.training import State, load_state, predict, save_state
 from redhanded.lab.types import Adaptation, Adapted, Kind, Order, Round, as_is
 
 CLASSES = 5
@@ -500,16 +501,16 @@ def test_without_gradient_queries_the_generator_rests_and_the_student_goes_on() 
 class Kept:
     """Keeps the state of the iteration after which it is told to stop."""
 
-    def __init__(self, stop: int, kept: Tensors | None = None) -> None:
+    def __init__(self, stop: int, kept: State | None = None) -> None:
         self.stop, self.kept, self.offered = stop, kept or {}, 0
 
-    def load(self) -> Tensors:
+    def load(self) -> State:
         return self.kept
 
-    def offer(self, state: Callable[[], Tensors]) -> None:
+    def offer(self, state: Callable[[], State]) -> None:
         self.offered += 1
         if self.offered == self.stop:
-            self.kept = {name: value.clone() for name, value in state().items()}
+            self.kept = deepcopy(state())
             raise OutOfTimeError("time limit")
 
 
@@ -545,8 +546,8 @@ def test_offers_come_between_iterations_and_after_their_rounds_were_used() -> No
     told: list[object] = []
 
     class Telling(Kept):
-        def offer(self, state: Callable[[], Tensors]) -> None:
-            told.append(int(state()["stream"][0]))
+        def offer(self, state: Callable[[], State]) -> None:
+            told.append(state()["stream"][0])
 
     told.extend(part.kind for part in slice_of(replace(SMALL, budget=90), Telling(0), seed=0))
     assert told == ["gradient", "student", 42, "gradient", "student", 84, "gradient"]
@@ -563,16 +564,14 @@ def test_a_resumed_attack_trusts_an_oracle_that_gave_probabilities() -> None:
     assert len(list(slice_of(SMALL, Kept(0, saver.kept), seed=0, oracle=sure))) == 2
 
 
-def test_optimisers_are_restored_in_the_layout_of_their_parameters() -> None:
+def test_optimisers_are_restored_in_the_layout_of_their_parameters(tmp_path: Path) -> None:
     network = nn.Conv2d(3, 4, 3).to(memory_format=torch.channels_last)
     optimiser = torch.optim.SGD(network.parameters(), lr=0.1, momentum=0.9)
     network(torch.randn(2, 3, 5, 5)).sum().backward()
     optimiser.step()
-    generator = torch.Generator().manual_seed(3)
-    stored = pack({"sgd": optimiser}, generator)
-    assert all(value.is_contiguous() for value in stored.values())
+    save_state(tmp_path / "sgd", {"sgd": optimiser.state_dict()})
     other = torch.optim.SGD(network.parameters(), lr=0.1, momentum=0.9)
-    unpack({"sgd": other}, torch.Generator(), stored)
+    other.load_state_dict(load_state(tmp_path / "sgd")["sgd"])
     for parameter in network.parameters():
         found, wanted = (one.state[parameter]["momentum_buffer"] for one in (other, optimiser))
         assert torch.equal(found, wanted)

@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F  # noqa: N812 - the name everybody knows it by
 from torch import Tensor, nn
 
-from redhanded.errors import OutOfTimeError
+from redhanded.errors import OutOfTimeError, RedhandedError
 from redhanded.lab import training
 from redhanded.lab.models import ConvNet, Normalise, build
 from redhanded.lab.training import Checkpoint, Training, crop_and_flip, fit, predict, train_classifier
@@ -91,6 +91,15 @@ def test_saving_along_the_way_changes_nothing(tmp_path: Path) -> None:
     checkpoint = Checkpoint(tmp_path / "model.safetensors", every=0.0)
     assert equal(trained(SGD, checkpoint), trained(SGD))
     assert equal(trained(SGD, checkpoint), trained(SGD))  # and a finished one is not trained again
+
+
+@pytest.mark.parametrize("content", [b"", b"half", b"\x08\0\0\0\0\0\0\0{}      "])
+def test_a_file_that_is_no_checkpoint_is_named_in_one_line(content: bytes, tmp_path: Path) -> None:
+    """The last is what safetensors made of nothing, as earlier versions wrote it."""
+    path = tmp_path / "model.safetensors"
+    path.write_bytes(content)
+    with pytest.raises(RedhandedError, match=r"model\.safetensors: [^\n]+; delete it and run again$"):
+        trained(SGD, Checkpoint(path))
 
 
 def test_training_depends_on_the_generator_alone() -> None:

@@ -7,19 +7,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
-from safetensors import safe_open
-from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from redhanded.errors import OutOfTimeError
-from redhanded.files import whole
-from redhanded.lab.attacks.resume import Tensors, pack, unpack
-from redhanded.lab.training import Checkpoint
+from redhanded.lab.attacks.resume import Tensors, Train
+from redhanded.lab.training import Checkpoint, State, load_state, save_state
 
-ENDING = ".checkpoint.safetensors"
+ENDING = ".checkpoint.pt"
 """What the runner drops once a cell is measured."""
-OF = "of"
-"""Name in a file's metadata of what its step was given."""
 
 
 @dataclass
@@ -48,37 +43,34 @@ class FileJournal:
         Raises:
             OutOfTimeError: the deadline came.
         """
-        path, of = self._next("step", given, generator)
-        if not path.is_file():
-            found = compute()
-            self._keep(path, found | {"generator": generator.get_state()}, of)
-        found = load_file(path)
-        generator.set_state(found.pop("generator"))
+        path, of, kept = self._next("step", given, generator)
+        kept = kept or self._keep(path, of, compute(), generator)
+        generator.set_state(kept["generator"])
+        found: Tensors = kept["found"]
         return found
 
     def training(
-        self,
-        model: nn.Module,
-        train: Callable[[Checkpoint | None], None],
-        given: Sequence[Tensor],
-        generator: torch.Generator,
+        self, model: nn.Module, train: Train, given: Sequence[Tensor], generator: torch.Generator
     ) -> None:
         """Train, go on with a training that was cut short, or take its weights; see `Journal`.
 
         Raises:
             OutOfTimeError: the deadline came.
         """
-        path, of = self._next("trained", given, generator)
+        path, of, kept = self._next("trained", given, generator)
         under_way = Checkpoint(path.with_name(f"under-way-{of}{ENDING}"), deadline=self.deadline)
-        if not path.is_file():
+        if not kept:
             train(under_way)
-            self._keep(path, pack({"model": model}, generator), of)
+            kept = self._keep(path, of, model.state_dict(), generator)
         under_way.path.unlink(missing_ok=True)
-        unpack({"model": model}, generator, load_file(path))
+        model.load_state_dict(kept["found"])
+        generator.set_state(kept["generator"])
         model.eval()
 
-    def _next(self, kind: str, given: Sequence[Tensor], generator: torch.Generator) -> tuple[Path, str]:
-        """Return the file of the next step, of which none is there that was given something else."""
+    def _next(
+        self, kind: str, given: Sequence[Tensor], generator: torch.Generator
+    ) -> tuple[Path, str, State]:
+        """Return the next step's file, the digest of what it was given, and what was kept of it."""
         self._steps += 1
         path = self.folder / f"{kind}-{self._steps:06d}{ENDING}"
         digest = hashlib.sha256(f"{path.name} {self.machine}".encode())
@@ -86,9 +78,11 @@ class FileJournal:
             digest.update(str(tuple(numbers.shape)).encode())
             digest.update(numbers.cpu().contiguous().numpy().tobytes())
         of = digest.hexdigest()[:32]
-        if path.is_file() and _of(path) != of:
+        kept = load_state(path) if path.is_file() else {}
+        if kept and kept["of"] != of:
             self._forget()
-        return path, of
+            kept = {}
+        return path, of, kept
 
     def _forget(self) -> None:
         """Remove this step and all that followed it: they are of another attack than this one turned out."""
@@ -97,15 +91,8 @@ class FileJournal:
             if kind == "under-way" or (kind in {"step", "trained"} and int(place) >= self._steps):
                 path.unlink()
 
-    def _keep(self, path: Path, tensors: Tensors, of: str) -> None:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        kept = {name: value.detach().cpu().contiguous().clone() for name, value in tensors.items()}
-        with whole(path) as partial:
-            save_file(kept, partial, {OF: of})
+    def _keep(self, path: Path, of: str, found: State, generator: torch.Generator) -> State:
+        save_state(path, {"of": of, "found": found, "generator": generator.get_state()})
         if self.deadline is not None and time.monotonic() >= self.deadline:
             raise OutOfTimeError("time limit: the attack stopped between two steps; run again to go on")
-
-
-def _of(path: Path) -> str | None:
-    with safe_open(path, "pt") as stored:
-        return (stored.metadata() or {}).get(OF)
+        return load_state(path)

@@ -1,6 +1,5 @@
 """Detectors that judge an attack as it goes, and the file from which it goes on."""
 
-import json
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, fields
@@ -8,19 +7,14 @@ from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import torch
-from safetensors import safe_open
-from safetensors.numpy import save_file as save_arrays
 
 from redhanded.detectors.accounts import Accounts
 from redhanded.detectors.base import Arrays, Detector
 from redhanded.detectors.intervals import clopper_pearson
-from redhanded.errors import OutOfTimeError
 from redhanded.experiments.measure.characterise import Characteriser
 from redhanded.experiments.measure.steal import Tally
 from redhanded.experiments.runner.store import Record
-from redhanded.files import whole
-from redhanded.lab.attacks.resume import Tensors
-from redhanded.lab.training import Checkpoint
+from redhanded.lab.training import Checkpoint, State
 from redhanded.lab.types import Round
 
 
@@ -108,50 +102,38 @@ class SaveFile:
     tally: Tally
     watch: Characteriser
     memories: Mapping[str, Remembering]
-    _attack: Tensors = field(default_factory=dict)
-    _saved: float = field(default_factory=time.monotonic)
+    _attack: State = field(default_factory=dict)
 
-    def load(self) -> Tensors:
+    def load(self) -> State:
         return self._attack
 
-    def offer(self, state: Callable[[], Tensors]) -> None:
+    def offer(self, state: Callable[[], State]) -> None:
         """Save everything every so often, and at the deadline, which stops the attack.
 
         Raises:
             OutOfTimeError: the deadline came.
         """
-        now, deadline = time.monotonic(), self.checkpoint.deadline
-        late = deadline is not None and now >= deadline
-        if late or now - self._saved >= self.checkpoint.every:
-            self._save(state())
-            self._saved = now
-        if late:
-            raise OutOfTimeError("time limit: the attack stopped at a checkpoint; run again to go on")
+        self.checkpoint.offer(lambda: {"attack": state(), **self._beside()})
 
-    def _save(self, attack: Tensors) -> None:
-        arrays = {f"attack.{name}": value.numpy() for name, value in attack.items()}
-        counts: Record = {"tally": asdict(self.tally), "watch": self.watch.dump(), "memories": {}}
-        for name, memory in self.memories.items():
-            dumped, counts["memories"][name] = memory.dump()
-            arrays |= {f"{name}.{part}": value for part, value in dumped.items()}
-        with whole(self.checkpoint.path) as partial:
-            save_arrays(arrays, partial, {"counts": json.dumps(counts)})
+    def _beside(self) -> State:
+        dumps = {name: memory.dump() for name, memory in self.memories.items()}
+        return {
+            "tally": asdict(self.tally),
+            "watch": self.watch.dump(),
+            "memories": {
+                name: ({part: torch.tensor(value) for part, value in arrays.items()}, counts)
+                for name, (arrays, counts) in dumps.items()
+            },
+        }
 
     def restore(self) -> None:
         """Bring everything to where it was saved last, if it was."""
-        if not self.checkpoint.path.is_file():
+        stored = self.checkpoint.load()
+        if not stored:
             return
-        with safe_open(self.checkpoint.path, "np") as stored:
-            counts: Record = json.loads(stored.metadata()["counts"])
-            arrays = {name: stored.get_tensor(name) for name in stored.keys()}  # noqa: SIM118 - no mapping
-        self.tally.__dict__.update(counts["tally"])
-        self.watch.restore(counts["watch"])
+        self.tally.__dict__.update(stored["tally"])
+        self.watch.restore(stored["watch"])
         for name, memory in self.memories.items():
-            memory.restore(_under(name, arrays), counts["memories"][name])
-        self._attack = {name: torch.from_numpy(value) for name, value in _under("attack", arrays).items()}
-
-
-def _under(name: str, arrays: Arrays) -> Arrays:
-    """Return the arrays of one part, by their own names."""
-    split = {tuple(place.split(".", 1)): value for place, value in arrays.items()}
-    return {own: value for (part, own), value in split.items() if part == name}
+            tensors, counts = stored["memories"][name]
+            memory.restore({part: value.numpy() for part, value in tensors.items()}, counts)
+        self._attack = stored["attack"]

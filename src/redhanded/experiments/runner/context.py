@@ -66,7 +66,7 @@ class Context:
 
     def checkpoint(self, cell: Cell, name: str) -> Checkpoint:
         """Return where a training of the cell saves itself."""
-        return Checkpoint(self.store.scratch(cell) / f"{name}.checkpoint.safetensors", deadline=self.deadline)
+        return Checkpoint(self.store.scratch(cell) / f"{name}.checkpoint.pt", deadline=self.deadline)
 
     def generator(self, cell: Cell) -> torch.Generator:
         """Return the cell's source of randomness, seeded by its key."""

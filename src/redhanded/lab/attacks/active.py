@@ -2,15 +2,16 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from functools import partial
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
 
 from redhanded.errors import RedhandedError
-from redhanded.lab.attacks.exchange import Exchange, Transfer
+from redhanded.lab.attacks.exchange import Exchange, Transfer, TransferAttack
 from redhanded.lab.attacks.order import send_order
-from redhanded.lab.attacks.resume import FORGETFUL, Journal, Tensors
+from redhanded.lab.attacks.resume import Tensors
 from redhanded.lab.attacks.selection import (
     Dfal,
     Strategy,
@@ -21,14 +22,14 @@ from redhanded.lab.attacks.selection import (
     probabilities,
 )
 from redhanded.lab.training import Training
-from redhanded.lab.types import Adaptation, Answers, Images, NewModel, Oracle, Order, Round, Start, as_is
+from redhanded.lab.types import Images, NewModel, Order, Round, Start
 from redhanded.types import Bool, Float, Int
 
 THIEF_TRAINING = Training(epochs=100, batch=50, optimiser="adam", lr=1e-3, weight_decay=0.0, step_epochs=100)
 
 
 @dataclass(frozen=True)
-class ActiveThief:
+class ActiveThief(TransferAttack):
     """Query random images first, then in each of `rounds` rounds those that `strategy` chooses.
 
     `uncertainty` takes the highest entropy, `k-center` covers the surrogate's probabilities farthest-first
@@ -54,18 +55,9 @@ class ActiveThief:
     shortlist: int | None = None
 
     starts_from: ClassVar[Start] = "pool"
-    answers: ClassVar[Answers] = "labels"
-    journaled: ClassVar[Literal[True]] = True
 
-    def run(
-        self,
-        oracle: Oracle,
-        seeds: Images,
-        *,
-        adapt: Adaptation = as_is,
-        new_surrogate: NewModel,
-        generator: torch.Generator,
-        journal: Journal = FORGETFUL,
+    def steal(
+        self, transfer: Transfer, seeds: Images, new_surrogate: NewModel, generator: torch.Generator
     ) -> Iterator[Round]:
         """Yield the random round, then a round per selection from the pool `seeds` until the budget is spent.
 
@@ -80,7 +72,6 @@ class ActiveThief:
                 f"budget: choosing {self.budget} queries needs a pool of at least as many images, "
                 f"got {len(seeds)}; give more images or lower the budget"
             )
-        transfer = Transfer(oracle, adapt, self.budget, journal)
         unsent = torch.ones(len(seeds), dtype=torch.bool)
         chosen = torch.randperm(len(seeds), generator=generator)[: self._first()]
         exchanged = self._send(transfer, seeds, chosen, unsent, generator)
@@ -90,7 +81,8 @@ class ActiveThief:
             yield exchanged.round(surrogate)
             count = -(-transfer.left // max(1, self.rounds - number))
             rows = unsent.nonzero()[:, 0]
-            chosen = self._chosen(transfer, surrogate, seeds, rows, count, generator)
+            choose = partial(self._choose, surrogate, seeds, rows, transfer.images, count, generator)
+            chosen = transfer.journal.step(choose, [rows, transfer.classes], generator)["rows"]
             exchanged = self._send(transfer, seeds, chosen, unsent, generator)
             number += 1
         yield exchanged.round(transfer.train(new_surrogate(), self.final_training, generator))
@@ -114,22 +106,6 @@ class ActiveThief:
         unknown = torch.full((len(chosen),), -1)
         return transfer.send(pool[chosen.to(pool.device)], unknown, unknown, "pool")
 
-    def _chosen(
-        self,
-        transfer: Transfer,
-        surrogate: nn.Module,
-        pool: Images,
-        rows: Int[Tensor, " m"],
-        count: int,
-        generator: torch.Generator,
-    ) -> Int[Tensor, " k"]:
-        """Choose, or find what was chosen before."""
-
-        def choose() -> Tensors:
-            return {"rows": self._choose(surrogate, pool, rows, transfer.images, count, generator)}
-
-        return transfer.journal.step(choose, [rows, transfer.classes], generator)["rows"]
-
     def _choose(
         self,
         surrogate: nn.Module,
@@ -138,19 +114,19 @@ class ActiveThief:
         labelled: Float[Tensor, "l c h w"],
         count: int,
         generator: torch.Generator,
-    ) -> Int[Tensor, " k"]:
-        """Return `count` of the pool's `rows`, or all of them, in the strategy's order."""
+    ) -> Tensors:
+        """Return, as `rows`, `count` of the pool's `rows`, or all of them, in the strategy's order."""
         if self.strategy == "random":
-            return rows[torch.randperm(len(rows), generator=generator)[:count]]
+            return {"rows": rows[torch.randperm(len(rows), generator=generator)[:count]]}
         if self.strategy.startswith("dfal"):
             rows = self._shortlisted(surrogate, pool, rows, count, generator)
         if self.strategy == "dfal":
-            return rows[:count]
+            return {"rows": rows[:count]}
         candidates = probabilities(surrogate, pool, rows.to(pool.device))
         if self.strategy == "uncertainty":
-            return rows[highest(entropy(candidates), count).cpu()]
+            return {"rows": rows[highest(entropy(candidates), count).cpu()]}
         centres = probabilities(surrogate, labelled)
-        return rows[k_center(candidates, centres, count).cpu()]
+        return {"rows": rows[k_center(candidates, centres, count).cpu()]}
 
     def _shortlisted(
         self,

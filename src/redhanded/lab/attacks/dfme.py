@@ -22,7 +22,7 @@ from redhanded.lab.attacks.generator import (
 )
 from redhanded.lab.attacks.order import send_order
 from redhanded.lab.attacks.players import Players
-from redhanded.lab.attacks.resume import Saver, Tensors, pack, unpack
+from redhanded.lab.attacks.resume import Saver
 from redhanded.lab.attacks.stream import Stream
 from redhanded.lab.models import seeded
 from redhanded.lab.oracles.victim import Soft
@@ -118,8 +118,9 @@ class Dfme:
         players = self._players((channels, height, width), seeds.device, new_surrogate, generator)
         queries = Stream(Soft(oracle, "DFME"), adapt, self.budget)
         if saver is not None and (stored := saver.load()):
-            unpack(players.parts, generator, stored)
-            queries = Stream(oracle, adapt, self.budget, *stored["stream"].tolist())
+            players.restore(stored["players"])
+            generator.set_state(stored["generator"])
+            queries = Stream(oracle, adapt, self.budget, *stored["stream"])
         turns = (*repeat(self._teach_generator, self.n_generator), self._teach_student)
         while queries.left > 0:
             before = queries.sent
@@ -132,7 +133,13 @@ class Dfme:
                 yield exchanged.round(players.student)
                 return
             if saver is not None and queries.left > 0:
-                saver.offer(lambda: _state(players, queries, generator))
+                saver.offer(
+                    lambda: {
+                        "players": players.state(),
+                        "generator": generator.get_state(),
+                        "stream": [queries.sent, queries.classes],
+                    }
+                )
 
     def _set_rates(self, players: Players, sent: int) -> None:
         """Let both learning rates fall at the milestones."""
@@ -236,8 +243,3 @@ def _own_image(order: Int[Tensor, " n"], directions: int) -> Int[Tensor, " n"]:
     where[order] = torch.arange(len(order))
     image = order // (directions + 1) * (directions + 1) + directions  # the last of its row
     return torch.where(image == order, -1, where[image])
-
-
-def _state(players: Players, queries: Stream, generator: torch.Generator) -> Tensors:
-    stream = torch.tensor([queries.sent, queries.classes])
-    return pack(players.parts, generator) | {"stream": stream}

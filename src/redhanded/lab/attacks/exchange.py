@@ -1,14 +1,26 @@
 """The transfer set: what was crafted, what the oracle answered, and where each query came from."""
 
-from collections.abc import Sequence
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
 
 from redhanded.lab.attacks.resume import FORGETFUL, Journal
 from redhanded.lab.training import Checkpoint, Training, train_classifier
-from redhanded.lab.types import Adaptation, Images, Kind, Oracle, Outputs, Round, as_is
+from redhanded.lab.types import (
+    Adaptation,
+    Answers,
+    Images,
+    Kind,
+    NewModel,
+    Oracle,
+    Outputs,
+    Round,
+    as_is,
+)
 from redhanded.types import Int
 
 
@@ -28,28 +40,14 @@ class Exchange:
     @classmethod
     def joined(cls, parts: Sequence["Exchange"]) -> "Exchange":
         """Return what was exchanged one after the other, of one kind, as one."""
-        return cls(
-            torch.cat([part.crafted for part in parts]),
-            torch.cat([part.sent for part in parts]),
-            torch.cat([part.labels for part in parts]),
-            torch.cat([part.parents for part in parts]),
-            torch.cat([part.targets for part in parts]),
-            parts[0].kind,
-            sum(part.failures for part in parts),
-        )
+        columns = [(part.crafted, part.sent, part.labels, part.parents, part.targets) for part in parts]
+        crafted, sent, labels, parents, targets = (torch.cat(column) for column in zip(*columns, strict=True))
+        failures = sum(part.failures for part in parts)
+        return cls(crafted, sent, labels, parents, targets, parts[0].kind, failures)
 
     def round(self, surrogate: nn.Module) -> Round:
         """Add the surrogate that was trained on everything up to here."""
-        return Round(
-            self.crafted,
-            self.sent,
-            self.labels,
-            self.parents,
-            self.targets,
-            self.kind,
-            surrogate,
-            self.failures,
-        )
+        return Round(**vars(self), surrogate=surrogate)
 
 
 class Transfer:
@@ -125,3 +123,34 @@ class Transfer:
 
         self.journal.training(model, train, [self.classes], generator)
         return model
+
+
+class TransferAttack(ABC):
+    """An attack that trains on all that it was answered, and takes its long steps by a journal."""
+
+    answers: ClassVar[Answers] = "labels"
+    journaled: ClassVar[Literal[True]] = True
+
+    @property
+    @abstractmethod
+    def budget(self) -> int:
+        """Queries it may send."""
+
+    def run(
+        self,
+        oracle: Oracle,
+        seeds: Images,
+        *,
+        adapt: Adaptation = as_is,
+        new_surrogate: NewModel,
+        generator: torch.Generator,
+        journal: Journal = FORGETFUL,
+    ) -> Iterator[Round]:
+        """Yield the rounds of `steal`, which says what they are and which seeds are refused."""
+        yield from self.steal(Transfer(oracle, adapt, self.budget, journal), seeds, new_surrogate, generator)
+
+    @abstractmethod
+    def steal(
+        self, transfer: Transfer, seeds: Images, new_surrogate: NewModel, generator: torch.Generator
+    ) -> Iterator[Round]:
+        """Yield a round for every exchange, from an empty transfer set on."""

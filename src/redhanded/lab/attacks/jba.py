@@ -2,13 +2,14 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
-from typing import ClassVar, Literal, NamedTuple
+from functools import partial
+from typing import ClassVar, Literal, NamedTuple, TypedDict, Unpack
 
 import torch
 from torch import Tensor, nn
 
 from redhanded.errors import RedhandedError
-from redhanded.lab.attacks.exchange import Exchange, Transfer
+from redhanded.lab.attacks.exchange import Exchange, Transfer, TransferAttack
 from redhanded.lab.attacks.order import send_order
 from redhanded.lab.attacks.perturb import (
     Aim,
@@ -19,22 +20,10 @@ from redhanded.lab.attacks.perturb import (
     Reversible,
     SignedSteps,
 )
-from redhanded.lab.attacks.resume import FORGETFUL, Journal
+from redhanded.lab.attacks.resume import Tensors
 from redhanded.lab.models import CIFAR10_STD
 from redhanded.lab.training import Training, predict
-from redhanded.lab.types import (
-    Adaptation,
-    Answers,
-    Fidelity,
-    Images,
-    NewModel,
-    Oracle,
-    Order,
-    Outputs,
-    Round,
-    Start,
-    as_is,
-)
+from redhanded.lab.types import Fidelity, Images, NewModel, Order, Outputs, Round, Start
 from redhanded.types import ADDED, Int
 
 CRAFT_BATCH = 256
@@ -58,7 +47,7 @@ class Plan(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Jba:
+class Jba(TransferAttack):
     """Algorithm 1 with `perturbation` as the augmentation.
 
     Each round trains a fresh surrogate for `round_training` (n = 20 epochs), pushes every source towards
@@ -88,8 +77,6 @@ class Jba:
     warm: bool = field(default=False, metadata=ADDED)
 
     starts_from: ClassVar[Start] = "seeds"
-    answers: ClassVar[Answers] = "labels"
-    journaled: ClassVar[Literal[True]] = True
 
     def __post_init__(self) -> None:
         """Reject a step that cannot be turned around."""
@@ -98,15 +85,8 @@ class Jba:
                 f"flip_every: {type(self.perturbation).__name__} has no step to turn around; leave it out"
             )
 
-    def run(
-        self,
-        oracle: Oracle,
-        seeds: Images,
-        *,
-        adapt: Adaptation = as_is,
-        new_surrogate: NewModel,
-        generator: torch.Generator,
-        journal: Journal = FORGETFUL,
+    def steal(
+        self, transfer: Transfer, seeds: Images, new_surrogate: NewModel, generator: torch.Generator
     ) -> Iterator[Round]:
         """Yield the seed round, then a round per augmentation until the budget is spent.
 
@@ -120,7 +100,6 @@ class Jba:
                 f"budget: {self.budget} queries cannot hold {len(seeds)} seeds; "
                 "give at least one seed and at most as many as the budget"
             )
-        transfer = Transfer(oracle, adapt, self.budget, journal)
         exchanged = transfer.seed(seeds)
         surrogate, number = new_surrogate(), 0
         while transfer.left > 0 and len(exchanged.crafted) > 0:
@@ -222,32 +201,21 @@ class Jba:
         if self.flip_every is not None and (number // self.flip_every) % 2:
             assert isinstance(perturbation, Reversible)
             perturbation = perturbation.reversed()
-        parts = [Crafted.whole(images[:0])]
-        for at in range(0, len(plan.parents), CRAFT_BATCH):
-            rows = plan.parents[at : at + CRAFT_BATCH].to(images.device)
-            aim = Aim(
-                images[rows].contiguous(memory_format=torch.channels_last),
-                labels[rows],
-                plan.targets[at : at + CRAFT_BATCH].to(images.device),
-                images,
-                labels,
-            )
-            parts.append(_remembered(transfer.journal, perturbation, surrogate, aim, generator))
-        crafted, failed, keep = (torch.cat(column) for column in zip(*parts, strict=True))
-        return Crafted(crafted.contiguous(), failed, keep)
 
+        def craft(aim: Aim) -> Tensors:
+            return perturbation(surrogate, aim, generator)._asdict()
 
-def _remembered(
-    journal: Journal,
-    perturbation: Perturbation,
-    surrogate: nn.Module,
-    aim: Aim,
-    generator: torch.Generator,
-) -> Crafted:
-    """Craft, or find what was crafted before."""
-    given = [aim.labels, aim.targets, aim.known_labels]
-    found = journal.step(lambda: perturbation(surrogate, aim, generator)._asdict(), given, generator)
-    return Crafted(**{name: value.to(aim.sources.device) for name, value in found.items()})
+        parts: list[Tensors] = [Crafted.whole(images[:0])._asdict()]
+        for columns in zip(*(torch.split(column, CRAFT_BATCH) for column in plan), strict=True):
+            rows, targets = (column.to(images.device) for column in columns)
+            sources = images[rows].contiguous(memory_format=torch.channels_last)
+            aim = Aim(sources, labels[rows], targets, images, labels)
+            given = [aim.labels, aim.targets, labels]
+            parts.append(transfer.journal.step(partial(craft, aim), given, generator))
+        crafted = Crafted(
+            *(torch.cat([part[name].to(images.device) for part in parts]) for name in Crafted._fields)
+        )
+        return crafted._replace(images=crafted.images.contiguous())
 
 
 def top_targets(logits: Outputs, labels: Outputs, count: int) -> Int[Tensor, "n k"]:
@@ -257,43 +225,25 @@ def top_targets(logits: Outputs, labels: Outputs, count: int) -> Int[Tensor, "n 
     return others.topk(min(count, logits.shape[1] - 1), dim=1).indices
 
 
-def jb_top3(
-    budget: int = 50_000,
-    *,
-    fidelity: Fidelity = "corrected",
-    order: Order = "source",
-    round_training: Training = ROUND_TRAINING,
-    final_training: Training = FINAL_TRAINING,
-) -> Jba:
+class Settings(TypedDict, total=False):
+    """What the attacks below leave open; the rest is as published."""
+
+    order: Order
+    round_training: Training
+    final_training: Training
+
+
+def jb_top3(budget: int = 50_000, *, fidelity: Fidelity = "corrected", **settings: Unpack[Settings]) -> Jba:
     """JB-top3: PRADA's I-FGSM towards the three likeliest classes, with the settings of the released code."""
-    return Jba(
-        LogitAscent(fidelity=fidelity),
-        budget,
-        order,
-        round_training=round_training,
-        final_training=final_training,
-    )
+    return Jba(LogitAscent(fidelity=fidelity), budget, **settings)
 
 
-def jba_pgd(
-    budget: int = 50_000,
-    *,
-    order: Order = "batch64",
-    round_training: Training = ROUND_TRAINING,
-    final_training: Training = FINAL_TRAINING,
-) -> Jba:
-    """JBA-PGD: targeted L∞ PGD of ε = 8/256 towards the three likeliest classes."""
-    return Jba(LinfPgd(), budget, order, round_training=round_training, final_training=final_training)
+def jba_pgd(budget: int = 50_000, **settings: Unpack[Settings]) -> Jba:
+    """JBA-PGD: targeted L∞ PGD of ε = 8/256 towards the three likeliest classes, in the order `batch64`."""
+    return replace(Jba(LinfPgd(), budget, "batch64"), **settings)
 
 
-def jbda(
-    budget: int = 50_000,
-    *,
-    fidelity: Fidelity = "corrected",
-    order: Order = "source",
-    round_training: Training = ROUND_TRAINING,
-    final_training: Training = FINAL_TRAINING,
-) -> Jba:
+def jbda(budget: int = 50_000, *, fidelity: Fidelity = "corrected", **settings: Unpack[Settings]) -> Jba:
     """Papernot's augmentation: x + λ·sign ∇ z_y(x), λ = 0.1 in pixels, y the oracle's label.
 
     λ changes its sign every 3 rounds, the surrogate's weights are kept between rounds, and from round 3 on
@@ -303,59 +253,33 @@ def jbda(
     return Jba(
         LogitAscent(steps=1, step=0.1, epsilon=0.1, unit=(1.0, 1.0, 1.0), fidelity=fidelity),
         budget,
-        order,
-        round_training=round_training,
-        final_training=final_training,
         reservoir=400,
         towards="own",
         reservoir_from=3,
         flip_every=3,
         warm=True,
+        **settings,
     )
 
 
-def jb_self(
-    budget: int = 50_000,
-    *,
-    order: Order = "source",
-    round_training: Training = ROUND_TRAINING,
-    final_training: Training = FINAL_TRAINING,
-) -> Jba:
+def jb_self(budget: int = 50_000, **settings: Unpack[Settings]) -> Jba:
     """JB-self of the prediction-poisoning code: one step of 0.1 deviations away from the oracle's label.
 
     The released function writes over its seeds, clips standardised images to [0, 1] and stores the opposite
     of what it sends; this is what it describes.
     """
-    return prada(
-        SignedSteps(epsilon=0.1, unit=CIFAR10_STD),
-        "own",
-        budget,
-        order=order,
-        round_training=round_training,
-        final_training=final_training,
-    )
+    return prada(SignedSteps(epsilon=0.1, unit=CIFAR10_STD), "own", budget, **settings)
 
 
 def prada(
     perturbation: SignedSteps,
     towards: Literal["random", "own"],
     budget: int = 50_000,
-    *,
-    order: Order = "source",
-    round_training: Training = ROUND_TRAINING,
-    final_training: Training = FINAL_TRAINING,
+    **settings: Unpack[Settings],
 ) -> Jba:
     """PRADA's attacks (Juuti et al. 2019): one new query a source, doubling the transfer set each round.
 
     N-FGSM is `SignedSteps()` away from its own class, T-RND `SignedSteps()` towards a random one, and
     I-FGSM `SignedSteps(steps=11)`.
     """
-    return Jba(
-        perturbation,
-        budget,
-        order,
-        targets_per_source=1,
-        round_training=round_training,
-        final_training=final_training,
-        towards=towards,
-    )
+    return Jba(perturbation, budget, targets_per_source=1, towards=towards, **settings)

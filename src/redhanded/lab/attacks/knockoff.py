@@ -124,15 +124,9 @@ class Rewards:
         diversity = (answer - self._mean_answer).clamp(min=0).sum()
         values = torch.stack([first - second, diversity, -(answer * thief).sum()])
         scores = self._z_scores(values)
-        match self._kind:
-            case "certainty":
-                return float(values[0])
-            case "diversity":
-                return float(values[1])
-            case "loss":
-                return float(values[2])
-            case "all":
-                return float(scores.mean())
+        if self._kind == "all":
+            return float(scores.mean())
+        return float(values[("certainty", "diversity", "loss").index(self._kind)])
 
     def _z_scores(self, values: Float[Tensor, " k"]) -> Float[Tensor, " k"]:
         self._mean = self._mean + (values - self._mean) / self._seen

@@ -54,7 +54,6 @@ class Reversible(Perturbation, Protocol):
 
     def reversed(self) -> Perturbation:
         """Return the same with the opposite step."""
-        ...
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from redhanded.lab.attacks.generator import ImageGenerator, moved
-from redhanded.lab.attacks.resume import Parts
+from redhanded.lab.training import State
 from redhanded.types import Float
 
 
@@ -19,10 +19,14 @@ class Players(NamedTuple):
     crafter_adam: torch.optim.Optimizer
     device: torch.device
 
-    @property
-    def parts(self) -> Parts:
-        """All that learns, by name."""
-        return {name: part for name, part in self._asdict().items() if name != "device"}
+    def state(self) -> State:
+        """Return the state of each that learns."""
+        return {name: part.state_dict() for name, part in self._asdict().items() if name != "device"}
+
+    def restore(self, state: State) -> None:
+        """Bring each to where it was then."""
+        for name, part in state.items():
+            getattr(self, name).load_state_dict(part)
 
     def generate(self, count: int, latent: int, generator: torch.Generator) -> Float[Tensor, "n c h w"]:
         """Return new images before tanh, normalised by their own batch as in training."""

@@ -7,30 +7,18 @@ from typing import ClassVar, Literal
 import torch
 from torch import Tensor, nn
 
-from redhanded.lab.attacks.exchange import Exchange, Transfer
+from redhanded.lab.attacks.exchange import Exchange, Transfer, TransferAttack
 from redhanded.lab.attacks.line_search import Answered, Pairs, bisect, first_of_other_classes, measure
 from redhanded.lab.attacks.order import send_order
-from redhanded.lab.attacks.resume import FORGETFUL, Journal
 from redhanded.lab.training import Training, predict
-from redhanded.lab.types import (
-    Adaptation,
-    Answers,
-    Fidelity,
-    Images,
-    NewModel,
-    Oracle,
-    Order,
-    Round,
-    Start,
-    as_is,
-)
+from redhanded.lab.types import Fidelity, Images, NewModel, Order, Round, Start
 from redhanded.types import Float, Int
 
 PASSES = Training(epochs=1_000, batch=10, lr=0.1, nesterov=True, weight_decay=0.0, step_epochs=1_000)
 
 
 @dataclass(frozen=True)
-class Tramer:
+class Tramer(TransferAttack):
     """Query uniform points of [0, 1] (their [-1, 1]), and spend the rest of the budget near boundaries.
 
     `oracle` ("adapt-oracle") draws quarters of the budget until line searches between them would cost more
@@ -64,18 +52,9 @@ class Tramer:
     final_training: Training = PASSES
 
     starts_from: ClassVar[Start] = "nothing"
-    answers: ClassVar[Answers] = "labels"
-    journaled: ClassVar[Literal[True]] = True
 
-    def run(
-        self,
-        oracle: Oracle,
-        seeds: Images,
-        *,
-        adapt: Adaptation = as_is,
-        new_surrogate: NewModel,
-        generator: torch.Generator,
-        journal: Journal = FORGETFUL,
+    def steal(
+        self, transfer: Transfer, seeds: Images, new_surrogate: NewModel, generator: torch.Generator
     ) -> Iterator[Round]:
         """Yield the uniform points, then the line searches (`oracle`) or a round a step (`local`).
 
@@ -83,7 +62,6 @@ class Tramer:
         everything so far. Should the adaptation drop a midpoint, its search ends there; what that leaves of
         the budget goes to new points and their searches. A round of which it kept nothing ends the attack.
         """
-        transfer = Transfer(oracle, adapt, self.budget, journal)
         after = {"oracle": self._search, "local": self._retrain}[self.strategy]
         exchanged = self._points(transfer, seeds, generator)
         while transfer.left > 0 and len(exchanged.sent) > 0:
@@ -214,7 +192,4 @@ def uniform(count: int, like: Images, generator: torch.Generator) -> Float[Tenso
 
 def merged(parts: list[Exchange]) -> Exchange:
     """Join exchanges of one kind, of which there is at least one."""
-    full = [part for part in parts if len(part.sent) > 0] or parts[:1]
-    columns = [(part.crafted, part.sent, part.labels, part.parents, part.targets) for part in full]
-    crafted, sent, labels, parents, targets = (torch.cat(column) for column in zip(*columns, strict=True))
-    return Exchange(crafted, sent, labels, parents, targets, full[0].kind)
+    return Exchange.joined([part for part in parts if len(part.sent) > 0] or parts[:1])

@@ -198,7 +198,7 @@ def test_stopped_after_every_iteration_it_ends_where_it_would_have(adaptation, c
         try:
             found = cell.run(Hurried(context.store))
         except OutOfTimeError:
-            assert [path.name for path in scratch.iterdir()] == ["attack.checkpoint.safetensors"]
+            assert [path.name for path in scratch.iterdir()] == ["attack.checkpoint.pt"]
     assert slices >= 5
     assert timeless(found).items() <= whole.items()
     assert same_weights(scratch, uninterrupted.artefact(cell))
@@ -222,7 +222,7 @@ def test_killed_anywhere_it_ends_where_it_would_have(queries, context, uninterru
 
     with pytest.raises(KeyboardInterrupt):
         cell.run(Eager(context.store, reporter=killing))
-    saved = context.store.scratch(cell) / "attack.checkpoint.safetensors"
+    saved = context.store.scratch(cell) / "attack.checkpoint.pt"
     assert saved.exists() == (queries > 30)
     assert measured(cell, context) == whole
     assert [path.name for path in context.artefact(cell).iterdir()] == [MODEL]

@@ -605,6 +605,16 @@ def test_means_within_the_papers_point_are_named(bench):
     )
 
 
+def test_one_setting_alone_may_refute_a_range_of_gains():
+    alone = Bench(complete())
+    alone.put("iv", "CIFAR10", "RS", accuracy=0.5)
+    for attack in (TOP3, PGD):
+        alone.put("iv", "CIFAR10", attack, accuracy=0.4)
+    verdict = alone.judge("gain-by-set")
+    assert verdict.ruling == "fails"
+    assert verdict.figures.startswith("-10.0 to -10.0 points over 1 settings; ")
+
+
 def test_data_free_extraction_may_overtake(bench):
     """The paper's is "even slightly better"."""
     dfme(bench, round_accuracy=[0.1, 0.1, 0.14, 0.71, 0.95])

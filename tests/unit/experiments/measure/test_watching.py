@@ -136,11 +136,11 @@ def test_a_kill_while_saving_leaves_what_was_saved_before(tmp_path, monkeypatch)
     once = kept(path, {}, every=0.0)
     once.offer(lambda: {"n": torch.tensor(1)})
 
-    def torn(arrays, partial, metadata):
+    def torn(state, partial):
         partial.write_bytes(b"half")
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("redhanded.experiments.measure.watching.save_arrays", torn)
+    monkeypatch.setattr("redhanded.lab.training.torch.save", torn)
     with pytest.raises(KeyboardInterrupt):
         once.offer(lambda: {"n": torch.tensor(2)})
     again = kept(path, {})
