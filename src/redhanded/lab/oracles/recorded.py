@@ -8,6 +8,7 @@ import numpy as np
 import torch
 
 from redhanded.errors import RedhandedError
+from redhanded.files import whole
 from redhanded.lab.types import Images, Oracle, Outputs
 
 EVERY = 30.0
@@ -77,7 +78,5 @@ class Recorded:
         if not self._told:
             return
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        partial = self.path.with_name(f"{self.path.name}.partial")
-        with partial.open("wb") as file:
+        with whole(self.path) as partial, partial.open("wb") as file:
             np.savez(file, images=np.stack(self._asked), outputs=np.stack(self._told))
-        partial.replace(self.path)
