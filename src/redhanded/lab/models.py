@@ -36,13 +36,11 @@ class Normalise(nn.Module):
         mean: tuple[float, float, float] = CIFAR10_MEAN,
         std: tuple[float, float, float] = CIFAR10_STD,
     ) -> None:
-        """Keep the statistics as buffers, so that they travel with the weights."""
         super().__init__()
         self.register_buffer("mean", torch.tensor(mean).view(1, 3, 1, 1))
         self.register_buffer("std", torch.tensor(std).view(1, 3, 1, 1))
 
     def forward(self, images: Images) -> Tensor:
-        """Return (images - mean) / std."""
         return (images - self.mean) / self.std
 
 
@@ -73,7 +71,6 @@ class ConvNet:
     stages: tuple[tuple[int, ...], ...] = ((16,), (32, 32), (64, 64), (128,))
 
     def build(self, outputs: int) -> nn.Module:
-        """Return the untrained network."""
         layers: list[nn.Module] = [Normalise()]
         channels = 3
         for depth, stage in enumerate(self.stages):
@@ -94,7 +91,6 @@ class Vgg16Bn:
     """
 
     def build(self, outputs: int) -> nn.Module:
-        """Return the untrained network."""
         layers: list[nn.Module] = [Normalise()]
         channels = 3
         for stage in ((64, 64), (128, 128), (256,) * 3, (512,) * 3, (512,) * 3):
@@ -167,7 +163,6 @@ class ResNet8x:
     depth: Literal[18, 34] = 34
 
     def build(self, outputs: int) -> nn.Module:
-        """Return the untrained network."""
         blocks = {18: (2, 2, 2, 2), 34: (3, 4, 6, 3)}[self.depth]
         layers: list[nn.Module] = [Normalise(), *_conv_bn(3, 64)]
         inputs = 64
@@ -208,7 +203,6 @@ class Dense:
     hidden: tuple[int, ...] = (32,)
 
     def build(self, outputs: int) -> nn.Module:
-        """Return the untrained network."""
         widths = (3 * 32 * 32, *self.hidden)
         layers: list[nn.Module] = [Normalise(), nn.Flatten()]
         for inputs, width in pairwise(widths):

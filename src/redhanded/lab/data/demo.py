@@ -69,7 +69,6 @@ def _stable_seed(kind: str, owner: str, seed: int) -> int:
 
 
 def _compose(kind: DemoSet, digits: Tensor, generator: torch.Generator) -> Tensor:
-    """Return uint8 images [n, 3, 32, 32]."""
     n = len(digits)
     ground = _grey(n, generator) if kind == "grey-digits" else _crops(n, generator)
     if kind == "photos":

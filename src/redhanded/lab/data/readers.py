@@ -36,8 +36,6 @@ Member = tuple[PurePosixPath, io.BufferedIOBase]
 
 
 class Split(NamedTuple):
-    """The arrays of one split."""
-
     name: str
     images: UInt8[np.ndarray, "n 32 32 3"]
     labels: Int[np.ndarray, " labels"]

@@ -31,14 +31,12 @@ class DiverseEnsemble:
     """1 to 64 bytes."""
 
     def __post_init__(self) -> None:
-        """Reject an empty ensemble, and a secret that is none or that the hash cannot take."""
         if not self.members:
             raise RedhandedError("members: there are none; give at least one oracle")
         if not 1 <= len(self.secret) <= blake2b.MAX_KEY_SIZE:
             raise RedhandedError(f"secret: {len(self.secret)} bytes; give 1 to {blake2b.MAX_KEY_SIZE}")
 
     def picks(self, images: Images) -> Int[Tensor, " n"]:
-        """Return the place of each image's member."""
         pixels = (images.detach().cpu() * 255).round().clamp(0, 255).to(torch.uint8).contiguous().numpy()
         digests = [blake2b(image.tobytes(), digest_size=8, key=self.secret).digest() for image in pixels]
         places = [int.from_bytes(digest, "big") % len(self.members) for digest in digests]

@@ -30,7 +30,6 @@ class AdaptiveMisinformation:
     """Steepness; the released code's, in effect a step."""
 
     def __call__(self, images: Images) -> Outputs:
-        """Return probabilities [n, classes]."""
         honest, misleading = self.oracle(images), self.misleading(images)
         # torch's sigmoid saturates, where the released 1 / (1 + exp(-x)) overflows
         share = (self.nu * (self.tau - honest.amax(1, keepdim=True))).sigmoid()

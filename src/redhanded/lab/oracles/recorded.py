@@ -45,7 +45,6 @@ class Recorded:
             raise RedhandedError(f"out: {self.path} is damaged ({error}); delete it to start anew") from error
 
     def __call__(self, images: Images) -> Outputs:
-        """Return the answers, from the file as long as it holds the same questions in the same order."""
         known = self._known(images)
         parts = [torch.from_numpy(np.stack(self._told[self._at - known : self._at]))] if known else []
         for at in range(known, len(images), self.chunk):
