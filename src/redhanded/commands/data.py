@@ -12,8 +12,9 @@ from rich.filesize import decimal
 from rich.table import Table
 
 from redhanded.commands.options import Json, say, stderr, stdout
-from redhanded.lab.data import SOURCES, available, data_root, fetch
-from redhanded.lab.data.fetch import BYTES, Progress
+from redhanded.lab.data.archive import available, data_root
+from redhanded.lab.data.fetch import BYTES, Progress, fetch
+from redhanded.lab.data.sources import SOURCES
 
 app = typer.Typer(help="List and fetch the image sets.", no_args_is_help=True)
 

@@ -8,6 +8,7 @@ import tarfile
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 from redhanded.errors import RedhandedError
@@ -155,12 +156,14 @@ def _quiet(logger: logging.Logger) -> Iterator[None]:
         logger.setLevel(level)
 
 
+@dataclass
 class _Bar:
     """What pooch takes for a progress bar."""
 
-    def __init__(self, what: str, report: Progress) -> None:
-        self.what, self.report = what, report
-        self.done = self.total = 0
+    what: str
+    report: Progress
+    done: int = 0
+    total: int = 0
 
     def update(self, amount: int) -> None:
         self.done += amount
@@ -170,7 +173,7 @@ class _Bar:
         self.done = 0
 
     def close(self) -> None:
-        """Nothing to close."""
+        pass
 
 
 def _converted(name: str, entry: Source, files: Mapping[str, Path], report: Progress) -> Iterator[ImageSet]:

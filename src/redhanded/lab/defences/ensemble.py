@@ -69,10 +69,7 @@ def train_ensemble(
     Each minimises its cross-entropy on images; `diversity` times the `agreement` on outliers is added to the
     sum. The authors released no code: five members is what third-party code uses, the weight of 1 and the
     training of Adaptive Misinformation are this project's choice.
-
-    Raises:
-        RedhandedError: no outliers, or fewer than two members.
-        OutOfTimeError: the checkpoint's deadline came; what was trained is saved there.
+    Raises `RedhandedError` without outliers or with fewer than two members, else as `fit`.
     """
     check_outliers(outliers)
     if size < 2:

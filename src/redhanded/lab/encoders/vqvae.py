@@ -202,9 +202,7 @@ def train_vqvae(
 ) -> VqVaeNetwork:
     """Train on images [n, 3, h, w] in [0, 1] by Adam at 1e-3, a fresh random batch at every update.
 
-    Raises:
-        RedhandedError: the images are all of one colour, so that their variance is 0.
-        OutOfTimeError: as `fit`.
+    Raises `RedhandedError` if the images are all of one colour, so that their variance is 0, else as `fit`.
     """
     if config.data_variance is None:
         within, means = torch.var_mean(images.flatten(1), 1, correction=0)

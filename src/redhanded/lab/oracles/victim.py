@@ -85,8 +85,7 @@ def as_numpy(oracle: Oracle, device: torch.device | str = "cpu") -> Callable[[Im
     """Return the oracle as the guard calls its victim: float32 arrays in and out."""
 
     def victim(images: ImageArray) -> OutputArray:
-        return np.asarray(
-            oracle(torch.tensor(images, device=device)).cpu().numpy()
-        )  # a copy: some are read-only
+        copied = torch.tensor(images, device=device)  # some are read-only
+        return np.asarray(oracle(copied).cpu().numpy())
 
     return victim

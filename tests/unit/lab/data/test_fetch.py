@@ -18,7 +18,9 @@ import pytest
 from PIL import Image
 
 from redhanded.errors import RedhandedError
-from redhanded.lab.data import SOURCES, Download, fetch, load
+from redhanded.lab.data.archive import load
+from redhanded.lab.data.fetch import fetch
+from redhanded.lab.data.sources import SOURCES, Download
 
 pytest.importorskip("pooch")
 

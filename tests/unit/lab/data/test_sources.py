@@ -11,8 +11,9 @@ import pytest
 import scipy.io
 from PIL import Image
 
-from redhanded.lab.data import SOURCES, ImageSet
+from redhanded.lab.data.images import ImageSet
 from redhanded.lab.data.readers import _ArrayUnpickler, thumbnail
+from redhanded.lab.data.sources import SOURCES
 
 PAPER = [
     "cifar10",
