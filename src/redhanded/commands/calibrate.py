@@ -43,7 +43,7 @@ from redhanded.experiments.runner.run import run_cells
 from redhanded.experiments.runner.store import Record
 from redhanded.experiments.worlds.detectors import DETECTORS
 from redhanded.experiments.worlds.world import World
-from redhanded.lab.data import load
+from redhanded.lab.data.archive import load
 from redhanded.lab.data.folder import read_images
 from redhanded.types import UInt8
 

@@ -36,13 +36,11 @@ class Normalise(nn.Module):
         mean: tuple[float, float, float] = CIFAR10_MEAN,
         std: tuple[float, float, float] = CIFAR10_STD,
     ) -> None:
-        """Keep the statistics as buffers, so that they travel with the weights."""
         super().__init__()
         self.register_buffer("mean", torch.tensor(mean).view(1, 3, 1, 1))
         self.register_buffer("std", torch.tensor(std).view(1, 3, 1, 1))
 
     def forward(self, images: Images) -> Tensor:
-        """Return (images - mean) / std."""
         return (images - self.mean) / self.std
 
 
@@ -55,12 +53,20 @@ class Architecture(Protocol):
         ...
 
 
-def _conv_bn(inputs: int, outputs: int) -> list[nn.Module]:
+def _conv_bn(inputs: int, outputs: int, stride: int = 1) -> list[nn.Module]:
     return [
-        nn.Conv2d(inputs, outputs, 3, padding=1, bias=False),
+        nn.Conv2d(inputs, outputs, 3, stride, padding=1, bias=False),
         nn.BatchNorm2d(outputs),
         nn.ReLU(inplace=True),
     ]
+
+
+def _stage(inputs: int, widths: tuple[int, ...]) -> list[nn.Module]:
+    return [layer for channels in pairwise((inputs, *widths)) for layer in _conv_bn(*channels)]
+
+
+def _channels_last(*layers: nn.Module) -> nn.Module:
+    return nn.Sequential(*layers).to(memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
 
 
 @dataclass(frozen=True)
@@ -73,17 +79,11 @@ class ConvNet:
     stages: tuple[tuple[int, ...], ...] = ((16,), (32, 32), (64, 64), (128,))
 
     def build(self, outputs: int) -> nn.Module:
-        """Return the untrained network."""
-        layers: list[nn.Module] = [Normalise()]
-        channels = 3
-        for depth, stage in enumerate(self.stages):
-            if depth:
-                layers.append(nn.MaxPool2d(2))
-            for width in stage:
-                layers += _conv_bn(channels, width)
-                channels = width
-        layers += [nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(channels, outputs)]
-        return nn.Sequential(*layers).to(memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
+        layers: list[nn.Module] = [Normalise(), *_stage(3, self.stages[0])]
+        for before, stage in pairwise(self.stages):
+            layers += [nn.MaxPool2d(2), *_stage(before[-1], stage)]
+        head = nn.Linear(self.stages[-1][-1], outputs)
+        return _channels_last(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), head)
 
 
 @dataclass(frozen=True)
@@ -94,21 +94,16 @@ class Vgg16Bn:
     """
 
     def build(self, outputs: int) -> nn.Module:
-        """Return the untrained network."""
         layers: list[nn.Module] = [Normalise()]
-        channels = 3
-        for stage in ((64, 64), (128, 128), (256,) * 3, (512,) * 3, (512,) * 3):
-            for width in stage:
-                layers += _conv_bn(channels, width)
-                channels = width
-            layers.append(nn.MaxPool2d(2))
+        for before, stage in pairwise(((3,), (64, 64), (128, 128), (256,) * 3, (512,) * 3, (512,) * 3)):
+            layers += [*_stage(before[-1], stage), nn.MaxPool2d(2)]
         head = nn.Linear(512, outputs)
         nn.init.normal_(head.weight, std=0.01)
         nn.init.zeros_(head.bias)
         for layer in layers:
             if isinstance(layer, nn.Conv2d):
                 nn.init.normal_(layer.weight, std=(2 / (9 * layer.out_channels)) ** 0.5)
-        return nn.Sequential(*layers, nn.Flatten(), head).to(memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
+        return _channels_last(*layers, nn.Flatten(), head)
 
 
 @dataclass(frozen=True)
@@ -167,7 +162,6 @@ class ResNet8x:
     depth: Literal[18, 34] = 34
 
     def build(self, outputs: int) -> nn.Module:
-        """Return the untrained network."""
         blocks = {18: (2, 2, 2, 2), 34: (3, 4, 6, 3)}[self.depth]
         layers: list[nn.Module] = [Normalise(), *_conv_bn(3, 64)]
         inputs = 64
@@ -175,8 +169,7 @@ class ResNet8x:
             for place in range(number):
                 layers.append(_Residual(inputs, width, stride if place == 0 else 1))
                 inputs = width
-        layers += [nn.AvgPool2d(4), nn.Flatten(), nn.Linear(512, outputs)]
-        return nn.Sequential(*layers).to(memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
+        return _channels_last(*layers, nn.AvgPool2d(4), nn.Flatten(), nn.Linear(512, outputs))
 
 
 class _Residual(nn.Module):
@@ -184,13 +177,8 @@ class _Residual(nn.Module):
 
     def __init__(self, inputs: int, outputs: int, stride: int) -> None:
         super().__init__()
-        self.main = nn.Sequential(
-            nn.Conv2d(inputs, outputs, 3, stride, padding=1, bias=False),
-            nn.BatchNorm2d(outputs),
-            nn.ReLU(inplace=True),
-            nn.Conv2d(outputs, outputs, 3, padding=1, bias=False),
-            nn.BatchNorm2d(outputs),
-        )
+        # the second activation follows the sum
+        self.main = nn.Sequential(*_conv_bn(inputs, outputs, stride), *_conv_bn(outputs, outputs)[:-1])
         self.shortcut: nn.Module = nn.Identity()
         if stride != 1 or inputs != outputs:
             self.shortcut = nn.Sequential(
@@ -208,7 +196,6 @@ class Dense:
     hidden: tuple[int, ...] = (32,)
 
     def build(self, outputs: int) -> nn.Module:
-        """Return the untrained network."""
         widths = (3 * 32 * 32, *self.hidden)
         layers: list[nn.Module] = [Normalise(), nn.Flatten()]
         for inputs, width in pairwise(widths):

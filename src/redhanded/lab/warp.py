@@ -22,17 +22,19 @@ def warp(
     rows = which.nonzero()[:, 0]
     if len(rows) == 0:
         return images
-    cosine, sine, (across, down) = angle[rows].cos(), angle[rows].sin(), window[:, rows]
-    theta = torch.stack(
-        [
-            torch.stack([cosine * across, -sine * down, 2 * shift[0, rows]], 1),
-            torch.stack([sine * across, cosine * down, 2 * shift[1, rows]], 1),
-        ],
-        1,
-    ).to(images.device)
+    theta = affine(window[:, rows], angle[rows], 2 * shift[:, rows]).to(images.device)
     rows = rows.to(images.device)
     chosen = images[rows]
     grid = F.affine_grid(theta, list(chosen.shape), align_corners=False)
     changed = images.clone()
     changed[rows] = F.grid_sample(chosen, grid, align_corners=False)
     return changed
+
+
+def affine(
+    window: Float[Tensor, "2 n"], angle: Float[Tensor, " n"], shift: Float[Tensor, "2 n"]
+) -> Float[Tensor, "n 2 3"]:
+    """Return the maps into sampling coordinates, from -1 to 1, for `affine_grid`."""
+    cosine, sine, (across, down) = angle.cos(), angle.sin(), window
+    rows = [cosine * across, -sine * down, shift[0]], [sine * across, cosine * down, shift[1]]
+    return torch.stack([torch.stack(row, 1) for row in rows], 1)

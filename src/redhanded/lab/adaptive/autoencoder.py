@@ -45,7 +45,6 @@ class Network(nn.Module):
     """Seven 3x3 convolutions, each with ReLU and then batch norm, and one to what is added to the image."""
 
     def __init__(self) -> None:
-        """Build it untrained; the input is the image and its noisy copy, six channels."""
         super().__init__()
         layers: list[nn.Module] = []
         channels = 6
@@ -62,8 +61,6 @@ class Network(nn.Module):
 
 @dataclass(frozen=True)
 class AutoEncoder:
-    """A trained network as a blinder."""
-
     network: Network
     config: Blinding = Blinding()
 

@@ -89,7 +89,6 @@ class Transform:
     r: float
 
     def __post_init__(self) -> None:
-        """Reject a degree that the transform does not take."""
         most = math.pi if self.kind == "rotate" else 1.0
         if not 0 <= self.r <= most:
             raise RedhandedError(f"r: {self.r} is no degree of {self.kind}; give 0 to {most:.4g}")
@@ -156,7 +155,6 @@ class Transform:
 
 
 def transform(kind: TransformKind, law: Law = "corrected") -> Transform:
-    """Return the transform with the law's own degree."""
     return Transform(kind, law, PARAMETERS[law][kind])
 
 

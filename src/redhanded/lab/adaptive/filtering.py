@@ -43,13 +43,11 @@ class Filtering:
     capacity: int | None = None
 
     def __post_init__(self) -> None:
-        """Reject a history that could never tell anything."""
         if self.capacity is not None and self.capacity < 2:
             raise RedhandedError(f"capacity: {self.capacity} must be at least 2, or None to never forget")
 
     @property
     def kinds(self) -> frozenset[Kind]:
-        """The kinds of query that are filtered."""
         chosen: frozenset[Kind] = frozenset({"augmented", "student", "pool"})
         return chosen | {"gradient"} if self.everywhere else chosen
 
@@ -112,7 +110,6 @@ class QueryFilter:
         return self._detector.dump(self._memory), {name: getattr(self, name) for name in COUNTS}
 
     def restore(self, memory: Mapping[str, np.ndarray], counts: Mapping[str, int]) -> None:
-        """Go on from what `dump` returned."""
         self._memory = self._detector.restore(memory)
         for name in COUNTS:
             setattr(self, name, counts[name])

@@ -17,6 +17,7 @@ import numpy as np
 from PIL import Image
 
 from redhanded.errors import RedhandedError
+from redhanded.files import whole
 from redhanded.lab.data.images import SHEET, SIDE, ImageSet
 from redhanded.types import UInt8
 
@@ -155,13 +156,8 @@ def write_archive(path: Path, image_set: ImageSet) -> None:
         "classes": np.array(image_set.classes, dtype=np.str_),
     }
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f"{path.name}.partial")
-    try:
-        with partial.open("wb") as file:
-            np.savez(file, allow_pickle=False, **arrays)
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
+    with whole(path) as partial, partial.open("wb") as file:
+        np.savez(file, allow_pickle=False, **arrays)
 
 
 def _check(path: Path, image_set: ImageSet) -> None:

@@ -15,6 +15,7 @@ import torch.nn.functional as F  # noqa: N812 - the name everybody knows it by
 from torch import Tensor
 
 from redhanded.lab.data.images import ImageSet
+from redhanded.lab.warp import affine
 
 DemoSet = Literal["digits", "other-digits", "grey-digits", "photos"]
 DEMO_SETS: tuple[DemoSet, ...] = ("digits", "other-digits", "grey-digits", "photos")
@@ -69,7 +70,6 @@ def _stable_seed(kind: str, owner: str, seed: int) -> int:
 
 
 def _compose(kind: DemoSet, digits: Tensor, generator: torch.Generator) -> Tensor:
-    """Return uint8 images [n, 3, 32, 32]."""
     n = len(digits)
     ground = _grey(n, generator) if kind == "grey-digits" else _crops(n, generator)
     if kind == "photos":
@@ -89,7 +89,7 @@ def _place(digits: Tensor, generator: torch.Generator, *, mirrored: bool) -> Ten
     size = 0.62 + 0.3 * torch.rand(n, generator=generator)
     tilt = (torch.rand(n, generator=generator) - 0.5) * 0.5
     shift = (torch.rand(2, n, generator=generator) * 2 - 1) * (1 - size) * 0.8
-    theta = _affine(1 / size, tilt, -shift / size)
+    theta = affine((1 / size).expand(2, n), tilt, -shift / size)
     if mirrored:
         theta[:, 0] *= -1
     return _sample(digits[:, None], theta)
@@ -117,7 +117,7 @@ def _crops(n: int, generator: torch.Generator) -> Tensor:
             continue
         height, width = levels[level - level % 4].shape[2:]
         room = torch.stack([1 - span[rows] / width, 1 - span[rows] / height]).clamp(min=0)
-        theta = _affine(span[rows] / width, tilt[rows], place[:, rows] * room)
+        theta = affine((span[rows] / width).expand(2, len(rows)), tilt[rows], place[:, rows] * room)
         theta[:, 1] *= torch.tensor([width / height, width / height, 1.0])
         theta[:, :, 0] *= mirror[rows, None]
         crops[rows] = _sample(source.expand(len(rows), -1, -1, -1), theta, padding="reflection")
@@ -125,13 +125,6 @@ def _crops(n: int, generator: torch.Generator) -> Tensor:
     gain = 0.5 + torch.rand(n, 3, 1, 1, generator=generator)
     offset = (torch.rand(n, 3, 1, 1, generator=generator) - 0.5) * 0.3
     return ((mixed - 0.5) * gain + 0.5 + offset).clamp(0, 1)
-
-
-def _affine(scale: Tensor, angle: Tensor, shift: Tensor) -> Tensor:
-    cosine, sine = scale * angle.cos(), scale * angle.sin()
-    return torch.stack(
-        [torch.stack([cosine, -sine, shift[0]], 1), torch.stack([sine, cosine, shift[1]], 1)], 1
-    )
 
 
 def _sample(source: Tensor, theta: Tensor, padding: str = "zeros") -> Tensor:

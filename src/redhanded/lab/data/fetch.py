@@ -5,10 +5,10 @@ import hashlib
 import logging
 import pickle
 import tarfile
-import warnings
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 from redhanded.errors import RedhandedError
@@ -17,7 +17,11 @@ from redhanded.lab.data.images import ImageSet
 from redhanded.lab.data.sources import SOURCES, Download, Source
 
 Progress = Callable[[str, int, int | None], None]
-"""Called with what is under way, how much is done, and how much there is, if known (bytes or images)."""
+"""Called with what is under way, how much is done, and how much there is, if known.
+
+What starts with one of `BYTES` is in bytes, the rest in images.
+"""
+BYTES = ("downloading", "checking")
 
 DOWNLOADS = "downloads"
 TIMEOUT_S = (10.0, 60.0)
@@ -33,8 +37,8 @@ def fetch(
 
     Downloads stay in `<root>/downloads/<name>`, so an interrupted fetch does not download them again; nothing
     that is there is overwritten. `source` is the official file (or a folder with the official files) that
-    the user downloaded. Warns with the SHA-256 of a file without a known checksum. Raises `RedhandedError`
-    if the set is unknown, needs a login, cannot be downloaded, or does not match its checksum.
+    the user downloaded. Raises `RedhandedError` if the set is unknown, needs a login, cannot be downloaded,
+    or does not match its checksum.
     """
     entry = _entry(name)
     root = root or data_root()
@@ -46,7 +50,13 @@ def fetch(
             target = targets[image_set.split]
             if not target.exists():
                 report(f"packing {name}/{image_set.split}", 0, None)
-                _written(target, image_set)
+                try:
+                    write_archive(target, image_set)
+                except OSError as error:
+                    raise RedhandedError(
+                        f"data: cannot write {target} ({error.strerror or type(error).__name__}); "
+                        "make room or set REDHANDED_DATA to a folder you may write"
+                    ) from error
     return list(targets.values())
 
 
@@ -72,16 +82,14 @@ def _given(name: str, entry: Source, source: Path, report: Progress) -> dict[str
 
 
 def _check(path: Path, file: Download, report: Progress) -> None:
-    algorithm, _, known = (file.checksum or "sha256:").partition(":")
+    algorithm, _, known = file.checksum.partition(":")
     digest, size, done = hashlib.new(algorithm), path.stat().st_size, 0
     with path.open("rb") as stream:
         while chunk := stream.read(1 << 22):
             digest.update(chunk)
             done += len(chunk)
             report(f"checking {file.filename}", done, size)
-    if not known:
-        warnings.warn(f"no checksum is known for {path}; its sha256 is {digest.hexdigest()}", stacklevel=4)
-    elif digest.hexdigest() != known:
+    if digest.hexdigest() != known:
         raise RedhandedError(
             f"from: the {algorithm} of {path} is {digest.hexdigest()}, not {known}; "
             "the file is cut short or another edition, download it again"
@@ -103,15 +111,11 @@ def _download(name: str, file: Download, folder: Path, report: Progress) -> Path
     failure = ""
     for url in file.urls:
         try:
-            path = _retrieve(url, file, folder, report)
+            return _retrieve(url, file, folder, report)
         except ValueError:  # pooch: the checksum does not match
             failure = f"the {file.checksum} does not match what {url} sends"
         except OSError as error:
             failure = _reason(url, folder, error)
-        else:
-            if file.checksum is None:
-                _check(path, file, report)
-            return path
     raise RedhandedError(
         f"data: {failure}; try again later, or download {file.filename} yourself "
         f"and run `redhanded data fetch {name} --from PATH`"
@@ -152,12 +156,14 @@ def _quiet(logger: logging.Logger) -> Iterator[None]:
         logger.setLevel(level)
 
 
+@dataclass
 class _Bar:
     """What pooch takes for a progress bar."""
 
-    def __init__(self, what: str, report: Progress) -> None:
-        self.what, self.report = what, report
-        self.done = self.total = 0
+    what: str
+    report: Progress
+    done: int = 0
+    total: int = 0
 
     def update(self, amount: int) -> None:
         self.done += amount
@@ -167,7 +173,7 @@ class _Bar:
         self.done = 0
 
     def close(self) -> None:
-        """Nothing to close."""
+        pass
 
 
 def _converted(name: str, entry: Source, files: Mapping[str, Path], report: Progress) -> Iterator[ImageSet]:
@@ -208,13 +214,3 @@ _DAMAGE = (
     TypeError,
     ValueError,
 )
-
-
-def _written(target: Path, image_set: ImageSet) -> None:
-    try:
-        write_archive(target, image_set)
-    except OSError as error:
-        raise RedhandedError(
-            f"data: cannot write {target} ({error.strerror or type(error).__name__}); "
-            "make room or set REDHANDED_DATA to a folder you may write"
-        ) from error

@@ -31,14 +31,12 @@ class DiverseEnsemble:
     """1 to 64 bytes."""
 
     def __post_init__(self) -> None:
-        """Reject an empty ensemble, and a secret that is none or that the hash cannot take."""
         if not self.members:
             raise RedhandedError("members: there are none; give at least one oracle")
         if not 1 <= len(self.secret) <= blake2b.MAX_KEY_SIZE:
             raise RedhandedError(f"secret: {len(self.secret)} bytes; give 1 to {blake2b.MAX_KEY_SIZE}")
 
     def picks(self, images: Images) -> Int[Tensor, " n"]:
-        """Return the place of each image's member."""
         pixels = (images.detach().cpu() * 255).round().clamp(0, 255).to(torch.uint8).contiguous().numpy()
         digests = [blake2b(image.tobytes(), digest_size=8, key=self.secret).digest() for image in pixels]
         places = [int.from_bytes(digest, "big") % len(self.members) for digest in digests]
@@ -71,10 +69,7 @@ def train_ensemble(
     Each minimises its cross-entropy on images; `diversity` times the `agreement` on outliers is added to the
     sum. The authors released no code: five members is what third-party code uses, the weight of 1 and the
     training of Adaptive Misinformation are this project's choice.
-
-    Raises:
-        RedhandedError: no outliers, or fewer than two members.
-        OutOfTimeError: the checkpoint's deadline came; what was trained is saved there.
+    Raises `RedhandedError` without outliers or with fewer than two members, else as `fit`.
     """
     check_outliers(outliers)
     if size < 2:

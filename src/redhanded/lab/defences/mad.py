@@ -52,14 +52,12 @@ class Mad:
     """The greedy search ends with the step in which it has tried so many vertices for an image."""
 
     def __post_init__(self) -> None:
-        """Reject a proxy whose gradients are not those of a fully connected layer."""
         if not isinstance([*self.proxy.modules()][-1], nn.Linear):
             raise RedhandedError("proxy: its last layer must be fully connected; end it in nn.Linear")
         if self.epsilon < 0:
             raise RedhandedError(f"epsilon: {self.epsilon} must be at least 0")
 
     def __call__(self, images: Images) -> Outputs:
-        """Return probabilities [n, classes]."""
         outputs = self.oracle(images)
         answers = outputs.double()
         # without objmax what the proxy believes cancels out

@@ -30,7 +30,6 @@ class AdaptiveMisinformation:
     """Steepness; the released code's, in effect a step."""
 
     def __call__(self, images: Images) -> Outputs:
-        """Return probabilities [n, classes]."""
         honest, misleading = self.oracle(images), self.misleading(images)
         # torch's sigmoid saturates, where the released 1 / (1 + exp(-x)) overflows
         share = (self.nu * (self.tau - honest.amax(1, keepdim=True))).sigmoid()
@@ -61,11 +60,7 @@ def train_misinformation(
     f minimises cross-entropy plus `exposure` (the README's lambda; the command line's default of 0 is no
     defence) times the cross-entropy of the uniform answer on outliers. f^ minimises -log(1 - p) of the right
     class on images, and of the class that f predicts on outliers. No gradient passes between the two, so one
-    optimiser does what the released code's two do.
-
-    Raises:
-        RedhandedError: no outliers.
-        OutOfTimeError: the checkpoint's deadline came; what was trained is saved there.
+    optimiser does what the released code's two do. Raises `RedhandedError` without outliers, else as `fit`.
     """
     check_outliers(outliers)
     honest, misleading = new_model(), new_model()

@@ -22,14 +22,12 @@ class ReverseSigmoid:
     gamma: float = 1.0
 
     def __post_init__(self) -> None:
-        """Reject what is no defence."""
         if self.beta < 0:
             raise RedhandedError(f"beta: {self.beta} must be at least 0")
         if self.gamma <= 0:
             raise RedhandedError(f"gamma: {self.gamma} must be above 0; beta=0 switches the defence off")
 
     def __call__(self, images: Images) -> Outputs:
-        """Return probabilities [n, classes]."""
         outputs = self.oracle(images)
         # probabilities of exactly 0 and 1 have infinite logits, of which the sigmoid is 0 and 1 again
         pushed = outputs - self.beta * ((self.gamma * outputs.logit()).sigmoid() - 0.5)

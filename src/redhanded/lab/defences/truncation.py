@@ -19,7 +19,6 @@ class ArgmaxOf:
     oracle: Oracle
 
     def __call__(self, images: Images) -> Outputs:
-        """Return one-hot rows [n, classes]."""
         outputs = self.oracle(images)
         return F.one_hot(outputs.argmax(1), outputs.shape[1]).to(outputs.dtype)
 
@@ -36,12 +35,10 @@ class Rounded:
     decimals: int = 2
 
     def __post_init__(self) -> None:
-        """Reject what would round every unsure answer to nothing."""
         if self.decimals < 1:
             raise RedhandedError(f"decimals: {self.decimals} must be at least 1; for labels use ArgmaxOf")
 
     def __call__(self, images: Images) -> Outputs:
-        """Return probabilities [n, classes]."""
         return renormalised(self.oracle(images).round(decimals=self.decimals))
 
 
@@ -57,12 +54,10 @@ class TopK:
     k: int = 1
 
     def __post_init__(self) -> None:
-        """Reject an answer without any class."""
         if self.k < 1:
             raise RedhandedError(f"k: {self.k} must be at least 1")
 
     def __call__(self, images: Images) -> Outputs:
-        """Return probabilities [n, classes]."""
         outputs = self.oracle(images)
         # a stable order, so that of equal classes the one that argmax names is kept
         others = outputs.argsort(stable=True, dim=1, descending=True)[:, self.k :]

@@ -21,7 +21,6 @@ class TorchEncoder:
     """
 
     def __init__(self, network: nn.Module, chunk: int = 256) -> None:
-        """Wrap a trained network; `chunk` images are embedded at once."""
         self.network = network.eval()
         self.chunk = chunk
         self._device = next(network.parameters()).device
@@ -94,5 +93,4 @@ def effective_rank(features: FeatureArray) -> float:
 
 
 def first_axis_share(features: FeatureArray) -> float:
-    """Share of the variance along the first principal axis."""
     return float(covariance_shares(features)[0])

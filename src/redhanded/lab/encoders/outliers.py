@@ -13,12 +13,10 @@ class LogOdds(nn.Module):
     """Images [n, c, h, w] in [0, 1] to the log-odds [n, 1] that they are in-distribution."""
 
     def __init__(self, classifier: nn.Module) -> None:
-        """Wrap a classifier of two classes: out, in."""
         super().__init__()
         self.classifier = classifier
 
     def forward(self, images: Images) -> Float[Tensor, "n 1"]:
-        """Return the difference of the two logits."""
         logits: Tensor = self.classifier(images)
         return logits[:, 1:2] - logits[:, 0:1]
 

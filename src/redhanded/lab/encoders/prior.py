@@ -24,7 +24,6 @@ class PixelCnn:
     blocks: int = 6
 
     def build(self, codes: int) -> "PixelCnnNetwork":
-        """Return the untrained prior over grids of `codes` codes."""
         return PixelCnnNetwork(self, codes)
 
 
@@ -46,7 +45,6 @@ class PixelCnnNetwork(nn.Module):
     """Codes to the log-probability of each code at each place, given all before it."""
 
     def __init__(self, config: PixelCnn, codes: int) -> None:
-        """Build untrained."""
         super().__init__()
         width = config.width
         self.embed = nn.Embedding(codes, width)
@@ -58,7 +56,6 @@ class PixelCnnNetwork(nn.Module):
         self.head = nn.Sequential(nn.ReLU(), nn.Conv2d(width, codes, 1))
 
     def forward(self, codes: Codes) -> Float[Tensor, "n codes h w"]:
-        """Return logits."""
         grid = self.first(self.embed(codes).permute(0, 3, 1, 2))
         for block in self.blocks:
             grid = grid + block(grid)
@@ -86,7 +83,6 @@ class ElboLogLikelihood(nn.Module):
         self.prior = prior.eval()
 
     def forward(self, images: Images) -> Float[Tensor, "n 1"]:
-        """Return the log-likelihoods."""
         coded: Coded = self.network(images)
         values = images.shape[1:].numel()
         prior = self.prior.log_probability(coded.codes)

@@ -42,13 +42,10 @@ class VqVae:
     data_variance: float | None = None
 
     def build(self) -> "VqVaeNetwork":
-        """Return the untrained network."""
         return VqVaeNetwork(self)
 
 
 class Coded(NamedTuple):
-    """A batch on its way through the network."""
-
     target: Images
     """The normalised images, which the decoder aims at."""
     reconstruction: Images
@@ -165,7 +162,6 @@ class VqVaeNetwork(nn.Module):
         )
 
     def forward(self, images: Images) -> Coded:
-        """Encode, quantise and decode; in training mode the codebook follows."""
         target = self.normalise(images)
         quantised, codes, commitment = self.codebook(self.encoder(target))
         return Coded(target, self.decoder(quantised), codes, commitment)
@@ -189,7 +185,6 @@ class LogLikelihood(nn.Module):
         self.network = network.eval()
 
     def forward(self, images: Images) -> Float[Tensor, "n 1"]:
-        """Return the log-likelihoods."""
         coded: Coded = self.network(images)
         return -coded.errors / self.network.data_variance
 
@@ -207,9 +202,7 @@ def train_vqvae(
 ) -> VqVaeNetwork:
     """Train on images [n, 3, h, w] in [0, 1] by Adam at 1e-3, a fresh random batch at every update.
 
-    Raises:
-        RedhandedError: the images are all of one colour, so that their variance is 0.
-        OutOfTimeError: as `fit`.
+    Raises `RedhandedError` if the images are all of one colour, so that their variance is 0, else as `fit`.
     """
     if config.data_variance is None:
         within, means = torch.var_mean(images.flatten(1), 1, correction=0)

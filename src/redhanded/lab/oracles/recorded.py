@@ -8,6 +8,7 @@ import numpy as np
 import torch
 
 from redhanded.errors import RedhandedError
+from redhanded.files import whole
 from redhanded.lab.types import Images, Oracle, Outputs
 
 EVERY = 30.0
@@ -44,7 +45,6 @@ class Recorded:
             raise RedhandedError(f"out: {self.path} is damaged ({error}); delete it to start anew") from error
 
     def __call__(self, images: Images) -> Outputs:
-        """Return the answers, from the file as long as it holds the same questions in the same order."""
         known = self._known(images)
         parts = [torch.from_numpy(np.stack(self._told[self._at - known : self._at]))] if known else []
         for at in range(known, len(images), self.chunk):
@@ -77,7 +77,5 @@ class Recorded:
         if not self._told:
             return
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        partial = self.path.with_name(f"{self.path.name}.partial")
-        with partial.open("wb") as file:
+        with whole(self.path) as partial, partial.open("wb") as file:
             np.savez(file, images=np.stack(self._asked), outputs=np.stack(self._told))
-        partial.replace(self.path)

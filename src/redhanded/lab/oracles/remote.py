@@ -10,19 +10,18 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import KW_ONLY, dataclass, field
 from operator import attrgetter
-from typing import Any, TypedDict, Unpack
+from typing import Any
 from urllib.parse import urlsplit
 
 import numpy as np
 import torch
 
 from redhanded.errors import RedhandedError
+from redhanded.lab.oracles.answers import check_answer, one_line, unpack
 from redhanded.lab.types import Images, Oracle, Outputs
-from redhanded.types import Float32, ImageArray
+from redhanded.types import ImageArray
 
 RETRIED = (429, *range(500, 600))
-PROBABILITY_SLACK = 1e-3
-"""A probability may exceed 1 by rounding, not by more."""
 
 
 @dataclass
@@ -77,7 +76,6 @@ class HttpOracle:
     """Images sent again so far; the far side may have counted them twice."""
 
     def __post_init__(self) -> None:
-        """Check the options and open the session; raises `RedhandedError` if one is out of range."""
         _check_classes(self.classes)
         self.name = _shown(self.url)
         for option in ("batch", "timeout", "rate"):
@@ -85,20 +83,19 @@ class HttpOracle:
             if value is not None and not 0 < value < math.inf:
                 raise RedhandedError(f"{option}: expected a number above 0, got {value}")
         for option in ("retries", "backoff"):
-            if getattr(self, option) < 0:
-                raise RedhandedError(f"{option}: expected 0 or more, got {getattr(self, option)}")
+            value = getattr(self, option)
+            if value < 0:
+                raise RedhandedError(f"{option}: expected 0 or more, got {value}")
         self._session = _open_session(self.retries, self.backoff, self.headers or {})
         self._pace = None if self.rate is None else Pace(self.rate, self.clock, self.sleep)
 
     def __call__(self, images: Images) -> Outputs:
-        """Query the endpoint, `batch` images a request; no images, no request."""
         pixels = _pixels(images)
         answers = [np.zeros((0, self.classes), np.float32)]
         for start in range(0, len(pixels), self.batch):
             part = pixels[start : start + self.batch]
-            answers.append(
-                check_answer(_unpack(self._post(part), self.name), len(part), self.classes, self.name)
-            )
+            answer = unpack(self._post(part), self.name)
+            answers.append(check_answer(answer, len(part), self.classes, self.name))
         return torch.from_numpy(np.concatenate(answers)).to(images.device)
 
     def close(self) -> None:
@@ -122,7 +119,7 @@ class HttpOracle:
         except requests.RequestException as error:
             reason = getattr(error.args[0] if error.args else error, "reason", error)
             raise RedhandedError(
-                f"oracle: no answer from {self.name} after {self.retries} retries: {_one_line(str(reason))}"
+                f"oracle: no answer from {self.name} after {self.retries} retries: {one_line(str(reason))}"
             ) from error
         again = len(pixels) * len(response.raw.retries.history)
         self.resent += again
@@ -144,7 +141,7 @@ class HttpOracle:
     def _refusal(self, status: int, headers: Mapping[str, str], content: bytes) -> str:
         detail = _problem(headers.get("Content-Type", ""), content)
         if status < 400:
-            to = _one_line(headers.get("Location", "elsewhere"))
+            to = one_line(headers.get("Location", "elsewhere"))
             return f"oracle: HTTP {status} from {self.name} redirects to {to}; give the final URL"
         if status == 403:
             return f"oracle: HTTP 403 from {self.name}: the account was closed{detail}"
@@ -170,108 +167,20 @@ def callable_oracle(spec: str, classes: int) -> Oracle:
             answer = np.asarray(predict(pixels))
         except Exception as error:
             raise RedhandedError(
-                f"oracle: {spec} raised {type(error).__name__}: {_one_line(str(error))}"
+                f"oracle: {spec} raised {type(error).__name__}: {one_line(str(error))}"
             ) from error
         return torch.from_numpy(check_answer(answer, len(images), classes, spec)).to(images.device)
 
     return ask
 
 
-class HttpOptions(TypedDict, total=False):
-    """The options of `HttpOracle`; None leaves the default."""
-
-    batch: int | None
-    timeout: float | None
-    retries: int | None
-    rate: float | None
-    headers: Mapping[str, str] | None
-    backoff: float | None
-
-
-def oracle_from(spec: str, classes: int, **options: Unpack[HttpOptions]) -> Oracle:
-    """Return the oracle that a URL or "module:callable" names; only a URL takes options."""
-    given: dict[str, Any] = {name: value for name, value in options.items() if value is not None}
+def oracle_from(spec: str, classes: int, rate: float | None = None) -> Oracle:
+    """Return the oracle that a URL or "module:callable" names; only a URL takes a rate."""
     if spec.lower().startswith(("http://", "https://")):
-        return HttpOracle(spec, classes, **given)
-    if given:
-        raise RedhandedError(
-            f"{', '.join(given)}: only an oracle behind HTTP takes this; {spec} is a callable"
-        )
+        return HttpOracle(spec, classes, rate=rate)
+    if rate is not None:
+        raise RedhandedError(f"rate: only an oracle behind HTTP takes this; {spec} is a callable")
     return callable_oracle(spec, classes)
-
-
-def check_answer(answer: np.ndarray, n: int, classes: int, name: str) -> Float32[np.ndarray, "n classes"]:
-    """Return labels [n] as one-hot rows, or probabilities [n, classes] as they are.
-
-    Raises `RedhandedError` naming what is wrong with the answer of the oracle called `name`.
-    """
-    if answer.ndim not in {1, 2}:
-        raise RedhandedError(
-            f"oracle: {name} answered an array of shape {list(answer.shape)}; "
-            f"expected labels [{n}] or probabilities [{n}, {classes}]"
-        )
-    if len(answer) != n:
-        raise RedhandedError(
-            f"oracle: {name} gave {len(answer)} answers to {n} images; expected one for each"
-        )
-    return _one_hot(answer, classes, name) if answer.ndim == 1 else _probabilities(answer, classes, name)
-
-
-def _one_hot(labels: np.ndarray, classes: int, name: str) -> np.ndarray:
-    if labels.dtype.kind not in "iu":
-        raise RedhandedError(f"oracle: labels of {name} are not all integers; expected 0 to {classes - 1}")
-    outside = labels[(labels < 0) | (labels >= classes)]
-    if len(outside):
-        raise RedhandedError(
-            f"oracle: {name} answered label {outside[0]}; with {classes} classes, labels run from 0 to "
-            f"{classes - 1}"
-        )
-    rows = np.zeros((len(labels), classes), np.float32)
-    rows[np.arange(len(labels)), labels] = 1
-    return rows
-
-
-def _probabilities(rows: np.ndarray, classes: int, name: str) -> np.ndarray:
-    if rows.dtype.kind not in "iuf":
-        raise RedhandedError(f"oracle: probabilities of {name} are not all numbers")
-    if rows.shape[1] != classes:
-        raise RedhandedError(
-            f"oracle: {name} answered {rows.shape[1]} probabilities an image; expected {classes}, one a class"
-        )
-    if not np.isfinite(rows).all():
-        raise RedhandedError(f"oracle: probabilities of {name} are NaN or infinite")
-    if rows.min() < 0 or rows.max() > 1 + PROBABILITY_SLACK:
-        raise RedhandedError(
-            f"oracle: probabilities of {name} run from {rows.min():.3g} to {rows.max():.3g}; "
-            "expected 0 to 1, not logits or percentages"
-        )
-    if not rows.any(axis=1).all():
-        raise RedhandedError(
-            f"oracle: {name} answered a row of zeros; expected a probability above 0 in each"
-        )
-    return rows.astype(np.float32)
-
-
-def _unpack(content: bytes, name: str) -> np.ndarray:
-    """Return the array in an answer of the contract."""
-    try:
-        answer = json.loads(content)
-    except (ValueError, RecursionError) as error:
-        raise RedhandedError(f"oracle: the answer of {name} is not JSON") from error
-    fields = [key for key in ("labels", "probabilities") if isinstance(answer, dict) and key in answer]
-    if len(fields) != 1:
-        raise RedhandedError(
-            f'oracle: {name} answered {"both" if fields else "neither"} "labels" and "probabilities"; '
-            "expected an object with exactly one of them"
-        )
-    try:
-        array = np.asarray(answer[fields[0]])
-    except ValueError as error:
-        raise RedhandedError(f'oracle: "{fields[0]}" of {name} has rows of different lengths') from error
-    if array.ndim != (1 if fields[0] == "labels" else 2):
-        wanted = "a list of integers" if fields[0] == "labels" else "a list of lists of numbers"
-        raise RedhandedError(f'oracle: "{fields[0]}" of {name} is not {wanted}')
-    return array
 
 
 def _open_session(retries: int, backoff: float, headers: Mapping[str, str]) -> Any:
@@ -309,7 +218,7 @@ def _load(spec: str) -> Callable[[np.ndarray], Any]:
         found = importlib.import_module(module)
     except Exception as error:
         raise RedhandedError(
-            f"oracle: cannot import {module}: {type(error).__name__}: {_one_line(str(error))}"
+            f"oracle: cannot import {module}: {type(error).__name__}: {one_line(str(error))}"
         ) from error
     try:
         predict = attrgetter(path)(found)
@@ -352,10 +261,4 @@ def _problem(content_type: str, content: bytes) -> str:
     except (ValueError, RecursionError):
         return ""
     texts = [problem.get(key) for key in ("detail", "title")] if isinstance(problem, dict) else []
-    return next((f": {_one_line(text)}" for text in texts if isinstance(text, str) and text), "")
-
-
-def _one_line(text: str, length: int = 300) -> str:
-    """Return foreign text without line breaks or terminal escapes, cut to `length`."""
-    text = " ".join("".join(c if c.isprintable() else " " for c in text).split())
-    return text if len(text) <= length else f"{text[: length - 3]}..."
+    return next((f": {one_line(text)}" for text in texts if isinstance(text, str) and text), "")

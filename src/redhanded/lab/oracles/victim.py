@@ -17,11 +17,9 @@ class Logits:
     """Answer with the model's raw outputs, float32."""
 
     def __init__(self, model: nn.Module) -> None:
-        """Wrap a trained classifier."""
         self.model = model
 
     def __call__(self, images: Images) -> Outputs:
-        """Return logits [n, classes]."""
         return predict(self.model, images)
 
 
@@ -29,7 +27,6 @@ class Probabilities(Logits):
     """Answer with the softmax of the model's outputs."""
 
     def __call__(self, images: Images) -> Outputs:
-        """Return probabilities [n, classes]."""
         return super().__call__(images).softmax(1)
 
 
@@ -37,7 +34,6 @@ class HardLabels(Logits):
     """Answer with the predicted class alone, as one-hot rows: the paper's setting (§II-B)."""
 
     def __call__(self, images: Images) -> Outputs:
-        """Return one-hot rows [n, classes]."""
         logits = super().__call__(images)
         return F.one_hot(logits.argmax(1), logits.shape[1]).float()
 
@@ -49,7 +45,6 @@ class Soft:
     """
 
     def __init__(self, oracle: Oracle, who: str) -> None:
-        """Wrap `oracle` for the attack `who`."""
         self.oracle, self.who = oracle, who
         self._known = False
 
@@ -70,7 +65,6 @@ class Budgeted:
     """Count an oracle's queries exactly, and refuse a call that would exceed the budget before sending it."""
 
     def __init__(self, oracle: Oracle, budget: int | None = None) -> None:
-        """Wrap `oracle`; no budget means counting only."""
         self.oracle = oracle
         self.budget = budget
         self.queries = 0
@@ -91,8 +85,7 @@ def as_numpy(oracle: Oracle, device: torch.device | str = "cpu") -> Callable[[Im
     """Return the oracle as the guard calls its victim: float32 arrays in and out."""
 
     def victim(images: ImageArray) -> OutputArray:
-        return np.asarray(
-            oracle(torch.tensor(images, device=device)).cpu().numpy()
-        )  # a copy: some are read-only
+        copied = torch.tensor(images, device=device)  # some are read-only
+        return np.asarray(oracle(copied).cpu().numpy())
 
     return victim

@@ -10,7 +10,9 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from redhanded.errors import RedhandedError
-from redhanded.lab.data import SOURCES, ImageSet, available, data_root, load, read_archive, write_archive
+from redhanded.lab.data.archive import available, data_root, load, read_archive, write_archive
+from redhanded.lab.data.images import ImageSet
+from redhanded.lab.data.sources import SOURCES
 
 
 def image_set(count: int, name: str = "cifar10", split: str = "train", classes: int = 3) -> ImageSet:

@@ -18,7 +18,9 @@ import pytest
 from PIL import Image
 
 from redhanded.errors import RedhandedError
-from redhanded.lab.data import SOURCES, Download, fetch, load
+from redhanded.lab.data.archive import load
+from redhanded.lab.data.fetch import fetch
+from redhanded.lab.data.sources import SOURCES, Download
 
 pytest.importorskip("pooch")
 
@@ -46,7 +48,7 @@ def offer(monkeypatch):
     monkeypatch.setenv("no_proxy", "127.0.0.1")
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
 
-    def change(*urls: str, checksum: str | None) -> None:
+    def change(*urls: str, checksum: str) -> None:
         file = Download("CINIC-10.tar.gz", urls, checksum, "test")
         entry = replace(SOURCES["cinic10"], files=(file,))
         monkeypatch.setattr(MODULE, "SOURCES", {**SOURCES, "cinic10": entry})
@@ -143,16 +145,6 @@ def test_a_wrong_checksum(tmp_path: Path, offer) -> None:
     assert md5(b"other") in message
     assert "does not match" in message
     assert not (tmp_path / "root" / "cinic10").exists()
-
-
-def test_without_a_checksum_the_sha256_is_a_warning(tmp_path: Path, offer) -> None:
-    (tmp_path / "c.tar.gz").write_bytes(cinic10())
-    digest = hashlib.sha256((tmp_path / "c.tar.gz").read_bytes()).hexdigest()
-    with serving(tmp_path) as (address, _):
-        offer(f"{address}/c.tar.gz", checksum=None)
-        with pytest.warns(UserWarning, match=digest):
-            fetch("cinic10", tmp_path / "root")
-    assert len(load("cinic10", "train", tmp_path / "root")) == 2
 
 
 @pytest.mark.parametrize("as_folder", [False, True])

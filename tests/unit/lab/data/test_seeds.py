@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from redhanded.errors import RedhandedError
-from redhanded.lab.data import balanced_indices, uniform_indices
+from redhanded.lab.data.seeds import balanced_indices, uniform_indices
 
 
 def rng(seed: int = 0) -> np.random.Generator:

@@ -77,3 +77,22 @@ def test_it_saves_as_it_goes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     oracle(torch.rand(6, 3, 4, 4))
     with np.load(tmp_path / "answers.npz") as stored:
         assert len(stored["outputs"]) == len(stored["images"]) == 6
+
+
+def test_a_save_that_fails_leaves_the_old_answers_and_nothing_else(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "answers.npz"
+    oracle = Recorded(Failing(10), path)
+    oracle(torch.zeros(2, 3, 4, 4))
+    oracle.save()
+    before = path.read_bytes()
+
+    def full(*_args: object, **_kwargs: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(np, "savez", full)
+    with pytest.raises(OSError, match="No space"):
+        oracle.save()
+    assert path.read_bytes() == before
+    assert [found.name for found in tmp_path.iterdir()] == ["answers.npz"]

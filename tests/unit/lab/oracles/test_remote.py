@@ -482,9 +482,9 @@ def test_a_missing_module_is_named() -> None:
 
 def test_oracle_from_picks_by_prefix(module: Callable[[str], str]) -> None:
     name = module("def f(x): return [0] * len(x)\n")
-    remote = oracle_from("HTTP://127.0.0.1:9/", 3, batch=7, rate=None)
+    remote = oracle_from("HTTP://127.0.0.1:9/", 3, rate=7.0)
     assert isinstance(remote, HttpOracle)
-    assert (remote.batch, remote.rate) == (7, None)
+    assert remote.rate == 7
     assert oracle_from(f"{name}:f", 3, rate=None)(images(1)).tolist() == [[1, 0, 0]]
     with pytest.raises(RedhandedError, match=r"^rate: only an oracle behind HTTP"):
         oracle_from(f"{name}:f", 3, rate=5.0)
