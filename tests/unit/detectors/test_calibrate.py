@@ -14,7 +14,7 @@ from redhanded.detectors.likelihood import LikelihoodDetector
 from redhanded.detectors.outliers import OutlierDetector
 from redhanded.detectors.pairs import calibrate_pairs, calibrate_similarity
 from redhanded.detectors.similarity import SimilarityDetector
-from redhanded.detectors.statistic import Judged, judge
+from redhanded.detectors.statistic import Evidence, judge
 from redhanded.errors import RedhandedError
 from redhanded.types import FeatureArray, ImageArray, OutputArray
 
@@ -56,7 +56,7 @@ class RunningMean:
             for row in features:
                 memory.total += float(row[0])
                 memory.count += 1
-                yield Judged(memory.total / memory.count if memory.count >= 5 else np.inf)
+                yield Evidence(memory.total / memory.count if memory.count >= 5 else np.inf)
 
         return judge(memory, judged(), self.threshold, self.flags_to_ban)
 
