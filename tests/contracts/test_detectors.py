@@ -1,13 +1,14 @@
 """What every detector promises, whatever it judges by."""
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from safetensors.numpy import load, save
+from safetensors.numpy import load, load_file, save
 
 from redhanded.detectors.base import Arrays, Verdict
 from redhanded.errors import RedhandedError
@@ -329,3 +330,20 @@ def test_other_floats_are_read_as_float32(row: Row) -> None:
     np.testing.assert_array_equal(row.detector.features(row.theft.astype(np.float64)), features)
     strided = np.asfortranarray(row.theft)
     np.testing.assert_array_equal(row.detector.features(strided), features)
+
+
+STORED = load_file(Path(__file__).with_name("memories.safetensors"))
+"""What each row's memory was dumped as, after its theft's first five queries, before formats had one home."""
+
+
+@every_detector
+def test_a_memory_that_an_earlier_version_dumped_is_read(row: Row) -> None:
+    stored = {
+        name.removeprefix(f"{row.name}/"): array
+        for name, array in STORED.items()
+        if name.startswith(f"{row.name}/")
+    }
+    restored, folded = row.detector.restore(stored), row.detector.new_memory()
+    same(row.detector.dump(restored), stored)
+    update(row, folded, row.theft[:5])
+    assert merged([update(row, restored, row.theft[5:])]) == merged([update(row, folded, row.theft[5:])])

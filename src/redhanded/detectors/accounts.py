@@ -17,7 +17,6 @@ class Accounts:
     """
 
     def __init__(self, detector: Detector[Any]) -> None:
-        """Open the first account."""
         self.detector = detector
         self.memory = detector.new_memory()
 
@@ -36,11 +35,9 @@ class Accounts:
             yield verdict
 
     def dump(self) -> Arrays:
-        """Return the open account's memory as arrays."""
         return self.detector.dump(self.memory)
 
     def restore(self, memory: Mapping[str, np.ndarray]) -> None:
-        """Go on from what `dump` returned."""
         self.memory = self.detector.restore(memory)
 
 

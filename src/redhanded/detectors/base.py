@@ -55,12 +55,10 @@ class Verdict:
 
     @property
     def judged(self) -> int:
-        """Number of queries judged."""
         return len(self.counts)
 
     @property
     def flags(self) -> int:
-        """Sum of `counts`."""
         return int(self.counts.sum())
 
 
@@ -89,17 +87,13 @@ class Detector(Protocol[M]):
         ...
 
     @property
-    def scope(self) -> Scope:
-        """Whether a memory belongs to one account or to all of them."""
-        ...
+    def scope(self) -> Scope: ...
 
     def features(self, images: np.ndarray) -> FeatureArray:
         """Embed images; stateless, each row independent of the rest of its batch; checks the images."""
         ...
 
-    def new_memory(self) -> M:
-        """Return the memory of an account that has sent nothing."""
-        ...
+    def new_memory(self) -> M: ...
 
     def update(self, memory: M, features: FeatureArray, outputs: OutputArray | None = None) -> Verdict:
         """Judge queries in arrival order, remembering them; stops at a ban, and judges nothing after it."""
@@ -109,13 +103,14 @@ class Detector(Protocol[M]):
         """Return the memory as plain arrays, enough for `restore`."""
         ...
 
-    def restore(self, state: Mapping[str, np.ndarray]) -> M:
-        """Return the memory that `dump` wrote."""
-        ...
+    def restore(self, state: Mapping[str, np.ndarray]) -> M: ...
 
 
-def check_images(images: np.ndarray) -> ImageArray:
-    """Return `images` as contiguous float32, or raise `RedhandedError` naming what is wrong with them."""
+def check_images(images: np.ndarray, shape: tuple[int, int, int] | None = None) -> ImageArray:
+    """Return `images` as contiguous float32, or raise `RedhandedError` naming what is wrong with them.
+
+    `shape` is the (channels, height, width) that they must have; None: any.
+    """
     images = np.asarray(images)
     if images.ndim != 4:
         raise RedhandedError(
@@ -129,4 +124,9 @@ def check_images(images: np.ndarray) -> ImageArray:
         raise RedhandedError("images: pixels are NaN or infinite; send finite values in [0, 1]")
     if low < 0 or high > 1:
         raise RedhandedError(f"images: pixels run from {low:.3g} to {high:.3g}; scale them to [0, 1]")
+    if shape is not None and images.shape[1:] != tuple(shape):
+        raise RedhandedError(
+            f"images: {list(images.shape[1:])} are not {list(shape)} (channels, height, width)"
+            "; resize them, or make the detector with their image_shape"
+        )
     return np.ascontiguousarray(images, dtype=np.float32)

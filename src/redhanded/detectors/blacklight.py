@@ -1,7 +1,7 @@
 """Blacklight (Li et al. 2020; paper §V-D): images that share fingerprints with anybody's earlier image."""
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from hashlib import sha256
@@ -9,11 +9,11 @@ from typing import ClassVar
 
 import numpy as np
 
-from redhanded.detectors.base import Arrays, Scope, Verdict, check_images
+from redhanded.detectors.base import Arrays, Scope, check_images
 from redhanded.detectors.neighbours import Growing
-from redhanded.detectors.statistic import Judged, check_threshold, judge
+from redhanded.detectors.statistic import Evidence, StatisticDetector, check_least, check_threshold
 from redhanded.errors import RedhandedError
-from redhanded.types import FeatureArray, Float32, ImageArray, Int, OutputArray
+from redhanded.types import FeatureArray, Float32, ImageArray, Int
 
 HALF = 2**24
 """A hash is kept to 48 bits, as two integers below this, which float32 holds exactly."""
@@ -36,7 +36,7 @@ class BlacklightMemory:
 
 
 @dataclass(frozen=True)
-class BlacklightDetector:
+class BlacklightDetector(StatisticDetector[BlacklightMemory]):
     """Alarm at a query that shares many of its hashes with one earlier query, whoever sent that.
 
     An image is salted, quantised and cut into windows; its fingerprint is the largest of the windows'
@@ -72,15 +72,17 @@ class BlacklightDetector:
     salt_seed: int = 0
     flags_to_ban: int = 1
 
-    needs_outputs = False
     scope: ClassVar[Scope] = "global"
 
     def __post_init__(self) -> None:
-        """Reject settings that could never judge."""
         check_threshold(self.threshold, self.flags_to_ban)
-        for name in ("window", "stride", "quantisation", "hashes"):
-            if getattr(self, name) < 1:
-                raise RedhandedError(f"{name}: {getattr(self, name)} must be at least 1")
+        check_least(
+            1,
+            window=self.window,
+            stride=self.stride,
+            quantisation=self.quantisation,
+            hashes=self.hashes,
+        )
         if self.quantisation > 254:
             raise RedhandedError(f"quantisation: {self.quantisation} must be at most 254, the largest pixel")
         if not self._starts:
@@ -114,12 +116,7 @@ class BlacklightDetector:
         Raises:
             RedhandedError: other images, or of another shape than `image_shape`.
         """
-        images = check_images(images)
-        if images.shape[1:] != tuple(self.image_shape):
-            raise RedhandedError(
-                f"images: {list(images.shape[1:])} are not {list(self.image_shape)} (channels, height, width)"
-                "; resize them, or make the detector with their image_shape"
-            )
+        images = check_images(images, self.image_shape)
         rows = np.full((len(images), 2 * self.hashes), -1, np.float32)
         for row, pixels in zip(rows, self._quantised(images), strict=True):
             found = self._fingerprint(pixels.tobytes())
@@ -143,22 +140,9 @@ class BlacklightDetector:
         return np.stack(np.divmod(values, HALF), axis=1).astype(np.float32)
 
     def new_memory(self) -> BlacklightMemory:
-        """Return the memory of a service that has seen no query."""
         return BlacklightMemory(Growing((2 * self.hashes,), np.float32))
 
-    def update(
-        self, memory: BlacklightMemory, features: FeatureArray, outputs: OutputArray | None = None
-    ) -> Verdict:
-        """Judge fingerprints [n, 2 * hashes] one after the other; `outputs` are not needed."""
-        del outputs
-        queries = self._judged(memory, features)
-        return judge(memory, queries, self.threshold, self.flags_to_ban, lasts=True)
-
-    def _judged(self, memory: BlacklightMemory, features: FeatureArray) -> Iterator[Judged]:
-        for row in features:
-            yield self._remember(memory, row)
-
-    def _remember(self, memory: BlacklightMemory, row: np.ndarray) -> Judged:
+    def weigh(self, memory: BlacklightMemory, row: Float32[np.ndarray, " d"]) -> Evidence:
         place = len(memory.rows)
         found = _hashes(row)
         shared, nearest = _most_shared(memory, found)
@@ -169,23 +153,15 @@ class BlacklightDetector:
             for value in found:
                 if memory.first.setdefault(value, place) != place:
                     memory.later.setdefault(value, []).append(place)
-        return Judged((self.hashes - shared) / self.hashes if place else np.inf, nearest)
+        return Evidence((self.hashes - shared) / self.hashes if place else np.inf, nearest)
 
-    def dump(self, memory: BlacklightMemory) -> Arrays:
-        """Return the memory as arrays: `rows` float32 [n, 2 * hashes] and `state` int64 [2]."""
-        return {
-            "rows": memory.rows.rows.copy(),
-            "state": np.array([memory.flags, memory.banned], np.int64),
-        }
+    def arrays(self, memory: BlacklightMemory) -> Arrays:
+        """`rows` float32 [n, 2 * hashes]."""
+        return {"rows": memory.rows.rows}
 
-    def restore(self, state: Mapping[str, np.ndarray]) -> BlacklightMemory:
-        """Return the memory that `dump` wrote."""
-        memory = self.new_memory()
+    def refill(self, memory: BlacklightMemory, state: Mapping[str, np.ndarray]) -> None:
         for row in state["rows"]:
-            self._remember(memory, row)
-        flags, banned = state["state"].tolist()
-        memory.flags, memory.banned = flags, bool(banned)
-        return memory
+            self.weigh(memory, row)
 
 
 def _hashes(row: np.ndarray) -> list[int]:

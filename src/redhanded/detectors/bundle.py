@@ -22,12 +22,14 @@ from redhanded.detectors.pairs import Calibration
 from redhanded.detectors.prada import PradaDetector
 from redhanded.detectors.similarity import SimilarityDetector
 from redhanded.detectors.stateful import StatefulDetector
+from redhanded.detectors.statistic import CountingDetector
 from redhanded.errors import RedhandedError
+from redhanded.files import whole
 
 FORMAT = 2
 """2: any detector; its settings in a table of their own."""
 MANIFEST, ENCODER, ARRAYS = "bundle.json", "encoder.onnx", "arrays.safetensors"
-KINDS: dict[str, type[Any]] = {
+KINDS: dict[str, type[CountingDetector[Any]]] = {
     "similarity": SimilarityDetector,
     "likelihood": LikelihoodDetector,
     "prada": PradaDetector,
@@ -71,7 +73,8 @@ def save_bundle(
     for name in (MANIFEST, ARRAYS, ENCODER):  # of an earlier bundle, which may have had an encoder
         (directory / name).unlink(missing_ok=True)
     for name, content in files.items():
-        (directory / name).write_bytes(content)
+        with whole(directory / name) as partial:
+            partial.write_bytes(content)
     manifest: dict[str, Any] = {
         "format": FORMAT,
         "detector": kind,
@@ -82,9 +85,8 @@ def save_bundle(
         "sha256": {name: hashlib.sha256(content).hexdigest() for name, content in files.items()},
     }
     manifest["sha256"][MANIFEST] = _manifest_digest(manifest)
-    partial = directory / f"{MANIFEST}.partial"
-    partial.write_text(json.dumps(manifest, indent=2) + "\n", encoding="utf-8")
-    partial.replace(directory / MANIFEST)
+    with whole(directory / MANIFEST) as partial:
+        partial.write_text(json.dumps(manifest, indent=2) + "\n", encoding="utf-8")
 
 
 def copy_bundle(source: Path, target: Path) -> None:
@@ -100,7 +102,8 @@ def copy_bundle(source: Path, target: Path) -> None:
         (target / name).unlink(missing_ok=True)
     for name in (ARRAYS, ENCODER, MANIFEST):
         if (source / name).is_file():
-            (target / name).write_bytes((source / name).read_bytes())
+            with whole(target / name) as partial:
+                partial.write_bytes((source / name).read_bytes())
 
 
 def _manifest_digest(manifest: dict[str, Any]) -> str:
@@ -115,12 +118,12 @@ def bundle_digest(directory: Path) -> str:
 
     Equal digests are one detector, tuned on one stream. A copy keeps it.
     """
-    whole = hashlib.sha256()
+    hashed = hashlib.sha256()
     for name in (ARRAYS, ENCODER, MANIFEST):
         file = directory / name
         content = file.read_bytes() if file.is_file() else b""
-        whole.update(len(content).to_bytes(8, "big") + content)
-    return whole.hexdigest()
+        hashed.update(len(content).to_bytes(8, "big") + content)
+    return hashed.hexdigest()
 
 
 def short(digest: str) -> str:
@@ -164,7 +167,7 @@ def read_manifest(directory: Path) -> dict[str, Any]:
     return manifest
 
 
-def load_bundle(directory: Path | str) -> Any:
+def load_bundle(directory: Path | str) -> CountingDetector[Any]:
     """Read a bundle, checking every digest, and return its detector, of one of `KINDS`.
 
     Raises `RedhandedError` if anything does not fit.

@@ -57,7 +57,6 @@ class OnnxEncoder:
 
     @cached_property
     def digest(self) -> str:
-        """SHA-256 of the graph."""
         return hashlib.sha256(self.graph).hexdigest()
 
     @property
@@ -68,7 +67,6 @@ class OnnxEncoder:
 
     @property
     def dimensions(self) -> int:
-        """Number of features."""
         return int(self._session.get_outputs()[0].shape[1])
 
     def __call__(self, images: ImageArray) -> FeatureArray:

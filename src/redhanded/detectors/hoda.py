@@ -1,15 +1,14 @@
 """HODA: an account whose queries are harder, or easier, than honest ones (Sadeghzadeh et al.; paper §V-B)."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import ClassVar
 
 import numpy as np
 
-from redhanded.detectors.base import Arrays, Encoder, Scope, Verdict, check_images
-from redhanded.detectors.statistic import Judged, check_threshold, judge
+from redhanded.detectors.base import Arrays, Encoder, check_images
+from redhanded.detectors.statistic import Evidence, StatisticDetector, check_least, check_threshold
 from redhanded.errors import RedhandedError
-from redhanded.types import FeatureArray, Float64, Int, OutputArray
+from redhanded.types import FeatureArray, Float32, Float64, Int
 
 
 @dataclass
@@ -22,7 +21,7 @@ class HodaMemory:
 
 
 @dataclass(frozen=True, eq=False)
-class HodaDetector:
+class HodaDetector(StatisticDetector[HodaMemory]):
     """Compare the hardness histogram of every `window` queries with the honest one.
 
     The hardness of a query is the first saved epoch of a model's training after which its prediction stays
@@ -46,14 +45,9 @@ class HodaDetector:
     window: int = 100
     flags_to_ban: int = 1
 
-    needs_outputs = False
-    scope: ClassVar[Scope] = "account"
-
     def __post_init__(self) -> None:
-        """Reject settings that could never judge."""
         check_threshold(self.threshold, self.flags_to_ban)
-        if self.window < 2:
-            raise RedhandedError(f"window: {self.window} must be at least 2")
+        check_least(2, window=self.window)
         if self.benign.ndim != 1 or len(self.benign) < 2 or np.ptp(self.benign) == 0:
             raise RedhandedError(
                 "benign: the histogram has fewer than two degrees, or all equally often; nothing correlates "
@@ -77,37 +71,22 @@ class HodaDetector:
         return replace(self, benign=hardness_histogram(features, len(self.benign)))
 
     def new_memory(self) -> HodaMemory:
-        """Return the memory of an account that has sent nothing."""
         return HodaMemory(np.zeros(len(self.benign), np.int64))
 
-    def update(
-        self, memory: HodaMemory, features: FeatureArray, outputs: OutputArray | None = None
-    ) -> Verdict:
-        """Judge hardness [n, 1] one after the other; `outputs` are not needed."""
-        del outputs
-        return judge(memory, self._judged(memory, features), self.threshold, self.flags_to_ban)
+    def weigh(self, memory: HodaMemory, row: Float32[np.ndarray, " d"]) -> Evidence:
+        memory.histogram[int(row[0])] += 1
+        if memory.histogram.sum() < self.window:
+            return Evidence(np.inf)
+        score = correlation(memory.histogram, self.benign)
+        memory.histogram[:] = 0
+        return Evidence(score)
 
-    def _judged(self, memory: HodaMemory, features: FeatureArray) -> Iterator[Judged]:
-        for row in features:
-            memory.histogram[int(row[0])] += 1
-            if memory.histogram.sum() < self.window:
-                yield Judged(np.inf)
-                continue
-            score = correlation(memory.histogram, self.benign)
-            memory.histogram[:] = 0
-            yield Judged(score)
+    def arrays(self, memory: HodaMemory) -> Arrays:
+        """`histogram` int64 [k]."""
+        return {"histogram": memory.histogram}
 
-    def dump(self, memory: HodaMemory) -> Arrays:
-        """Return the memory as arrays: `histogram` int64 [k] and `state` int64 [2]."""
-        return {
-            "histogram": memory.histogram.copy(),
-            "state": np.array([memory.flags, memory.banned], np.int64),
-        }
-
-    def restore(self, state: Mapping[str, np.ndarray]) -> HodaMemory:
-        """Return the memory that `dump` wrote."""
-        flags, banned = state["state"].tolist()
-        return HodaMemory(state["histogram"].copy(), flags, bool(banned))
+    def refill(self, memory: HodaMemory, state: Mapping[str, np.ndarray]) -> None:
+        memory.histogram = state["histogram"].copy()
 
 
 def correlation(one: np.ndarray, other: np.ndarray) -> float:

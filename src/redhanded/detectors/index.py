@@ -67,7 +67,6 @@ class NearPairIndex:
         self._cells: dict[tuple[int, ...], list[int]] = {}
 
     def __len__(self) -> int:
-        """Return the number of features held."""
         return self._count
 
     @property
@@ -93,7 +92,6 @@ class NearPairIndex:
         return nominated[near], measured[near]
 
     def append(self, feature: np.ndarray) -> None:
-        """Add one feature [d]."""
         if self._count == len(self._rows):
             self._rows = np.concatenate([self._rows, np.empty_like(self._rows)])
         self._rows[self._count] = feature

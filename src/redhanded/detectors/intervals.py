@@ -59,7 +59,6 @@ class Replay:
 
     @property
     def flags(self) -> int:
-        """Sum of the counts."""
         return int(self.counts.sum())
 
 

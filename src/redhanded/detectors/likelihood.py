@@ -1,15 +1,14 @@
 """The VAE detector (paper §VI-B): an account whose queries are, on average, less likely than honest ones."""
 
-from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
-from typing import ClassVar, Literal, get_args
+from typing import Literal, get_args
 
 import numpy as np
 
-from redhanded.detectors.base import Arrays, Encoder, Scope, Verdict, check_images
-from redhanded.detectors.statistic import Judged, check_threshold, judge
+from redhanded.detectors.base import Encoder, check_images
+from redhanded.detectors.statistic import Evidence, StatisticDetector, check_choice, check_threshold
 from redhanded.errors import RedhandedError
-from redhanded.types import FeatureArray, Float32, OutputArray
+from redhanded.types import FeatureArray, Float32
 
 Spread = Literal["running", "error"]
 Sides = Literal["one", "two"]
@@ -32,7 +31,7 @@ class LikelihoodMemory:
 
 
 @dataclass(frozen=True)
-class LikelihoodDetector:
+class LikelihoodDetector(StatisticDetector[LikelihoodMemory]):
     """Alarm when an account's mean log-likelihood lies below `alpha` by more than beta times its spread.
 
     With l the log-likelihood of each query, A_t the mean of the account's first t and s_t its spread, the
@@ -67,20 +66,14 @@ class LikelihoodDetector:
     flags_to_ban: int = 1
     capacity: int | None = None
 
-    needs_outputs = False
-    scope: ClassVar[Scope] = "account"
-
     def __post_init__(self) -> None:
-        """Reject settings that could never judge."""
         check_threshold(self.threshold, self.flags_to_ban)
         if not np.isfinite(self.alpha):
             raise RedhandedError(f"alpha: {self.alpha} is not finite; take it from `mean_likelihood`")
         if self.warmup < 2:
             raise RedhandedError(f"warmup: {self.warmup} must be at least 2; one query has no spread")
-        if self.spread not in get_args(Spread):
-            raise RedhandedError(f"spread: {self.spread!r} must be one of {', '.join(get_args(Spread))}")
-        if self.sides not in get_args(Sides):
-            raise RedhandedError(f"sides: {self.sides!r} must be one of {', '.join(get_args(Sides))}")
+        check_choice(get_args(Spread), spread=self.spread)
+        check_choice(get_args(Sides), sides=self.sides)
         if self.capacity is not None and self.capacity < self.warmup:
             raise RedhandedError(
                 f"capacity: {self.capacity} must be at least the warm-up of {self.warmup}, or None; "
@@ -108,30 +101,21 @@ class LikelihoodDetector:
         return replace(self, alpha=mean_likelihood(features))
 
     def new_memory(self) -> LikelihoodMemory:
-        """Return the memory of an account that has sent nothing."""
         return LikelihoodMemory()
 
-    def update(
-        self, memory: LikelihoodMemory, features: FeatureArray, outputs: OutputArray | None = None
-    ) -> Verdict:
-        """Judge log-likelihoods [n, 1] one after the other; `outputs` are not needed."""
-        del outputs
-        return judge(memory, self._judged(memory, features), self.threshold, self.flags_to_ban)
-
-    def _judged(self, memory: LikelihoodMemory, features: FeatureArray) -> Iterator[Judged]:
-        for row in features:
-            likelihood = float(row[0])
-            if memory.queries == self.capacity:  # before the next query, so that a full memory can be judged
-                memory.queries, memory.total, memory.centre, memory.squares = 0, 0.0, 0.0, 0.0
-            memory.queries += 1
-            # float64 adds equal float32 numbers without rounding: repeating one image spreads exactly 0
-            memory.total += likelihood
-            mean = memory.total / memory.queries
-            value = mean if self.spread == "running" else likelihood
-            off = value - memory.centre
-            memory.centre += off / memory.queries
-            memory.squares += off * (value - memory.centre)
-            yield Judged(self._statistic(memory, mean))
+    def weigh(self, memory: LikelihoodMemory, row: Float32[np.ndarray, " d"]) -> Evidence:
+        likelihood = float(row[0])
+        if memory.queries == self.capacity:  # before the next query, so that a full memory can be judged
+            memory.queries, memory.total, memory.centre, memory.squares = 0, 0.0, 0.0, 0.0
+        memory.queries += 1
+        # float64 adds equal float32 numbers without rounding: repeating one image spreads exactly 0
+        memory.total += likelihood
+        mean = memory.total / memory.queries
+        value = mean if self.spread == "running" else likelihood
+        off = value - memory.centre
+        memory.centre += off / memory.queries
+        memory.squares += off * (value - memory.centre)
+        return Evidence(self._statistic(memory, mean))
 
     def _statistic(self, memory: LikelihoodMemory, mean: float) -> float:
         t = memory.queries
@@ -142,19 +126,6 @@ class LikelihoodDetector:
         if variance == 0:
             return -np.inf if below < 0 else np.inf
         return float(below / np.sqrt(variance))
-
-    def dump(self, memory: LikelihoodMemory) -> Arrays:
-        """Return the memory as arrays: `sums` float64 [3] and `state` int64 [3]."""
-        return {
-            "sums": np.array([memory.total, memory.centre, memory.squares], np.float64),
-            "state": np.array([memory.queries, memory.flags, memory.banned], np.int64),
-        }
-
-    def restore(self, state: Mapping[str, np.ndarray]) -> LikelihoodMemory:
-        """Return the memory that `dump` wrote."""
-        queries, flags, banned = state["state"].tolist()
-        total, centre, squares = state["sums"].tolist()
-        return LikelihoodMemory(queries, total, centre, squares, flags, bool(banned))
 
 
 def mean_likelihood(features: FeatureArray) -> float:

@@ -29,16 +29,14 @@ class Growing:
         return growing
 
     def __len__(self) -> int:
-        """Return the number of rows."""
         return self._count
 
     @property
     def rows(self) -> np.ndarray:
-        """The rows so far; a view."""
+        """A view."""
         return self._room[: self._count]
 
     def append(self, row: object) -> None:
-        """Add one row."""
         if self._count == len(self._room):
             room = np.empty((max(4, 2 * self._count), *self._room.shape[1:]), self._room.dtype)
             room[: self._count] = self._room
@@ -51,7 +49,6 @@ class History:
     """Features in order of arrival, and the squared norms that estimate distances to them."""
 
     def __init__(self, dimensions: int) -> None:
-        """Start empty."""
         self._features = Growing((dimensions,), np.float32)
         self._norms = Growing((), np.float64)
 
@@ -63,7 +60,6 @@ class History:
         return history
 
     def __len__(self) -> int:
-        """Return the number of features."""
         return len(self._features)
 
     @property
@@ -73,7 +69,6 @@ class History:
 
     @property
     def norms(self) -> Float64[np.ndarray, " n"]:
-        """Their squared norms; a view."""
         return self._norms.rows
 
     def append(self, feature: np.ndarray, norm: float) -> None:

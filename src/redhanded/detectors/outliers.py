@@ -1,15 +1,13 @@
 """An out-of-distribution classifier as a detector (after Atli et al. 2020; paper §V-B)."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import ClassVar
 
 import numpy as np
 
-from redhanded.detectors.base import Arrays, Encoder, Scope, Verdict, check_images
-from redhanded.detectors.statistic import Judged, check_threshold, judge
+from redhanded.detectors.base import Encoder, check_images
+from redhanded.detectors.statistic import Evidence, StatisticDetector, check_threshold
 from redhanded.errors import RedhandedError
-from redhanded.types import FeatureArray, OutputArray
+from redhanded.types import FeatureArray, Float32
 
 
 @dataclass
@@ -21,7 +19,7 @@ class OutlierMemory:
 
 
 @dataclass(frozen=True)
-class OutlierDetector:
+class OutlierDetector(StatisticDetector[OutlierMemory]):
     """Flag a query that a binary classifier finds unlikely to be of the victim's distribution.
 
     Args:
@@ -37,11 +35,7 @@ class OutlierDetector:
     threshold: float
     flags_to_ban: int = 50
 
-    needs_outputs = False
-    scope: ClassVar[Scope] = "account"
-
     def __post_init__(self) -> None:
-        """Reject settings that could never judge."""
         check_threshold(self.threshold, self.flags_to_ban)
 
     def features(self, images: np.ndarray) -> FeatureArray:
@@ -55,22 +49,8 @@ class OutlierDetector:
         return features
 
     def new_memory(self) -> OutlierMemory:
-        """Return the memory of an account that has sent nothing."""
         return OutlierMemory()
 
-    def update(
-        self, memory: OutlierMemory, features: FeatureArray, outputs: OutputArray | None = None
-    ) -> Verdict:
-        """Judge log-odds [n, 1] one after the other; `outputs` are not needed."""
-        del outputs
-        queries = (Judged(float(row[0])) for row in features)
-        return judge(memory, queries, self.threshold, self.flags_to_ban)
-
-    def dump(self, memory: OutlierMemory) -> Arrays:
-        """Return the memory as one array: `state` int64 [2]."""
-        return {"state": np.array([memory.flags, memory.banned], np.int64)}
-
-    def restore(self, state: Mapping[str, np.ndarray]) -> OutlierMemory:
-        """Return the memory that `dump` wrote."""
-        flags, banned = state["state"].tolist()
-        return OutlierMemory(flags, bool(banned))
+    def weigh(self, memory: OutlierMemory, row: Float32[np.ndarray, " d"]) -> Evidence:
+        del memory
+        return Evidence(float(row[0]))

@@ -3,14 +3,13 @@
 import warnings
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import ClassVar
 
 import numpy as np
 from scipy.stats import shapiro
 
-from redhanded.detectors.base import Arrays, Scope, Verdict, check_images
+from redhanded.detectors.base import Arrays, Verdict, check_images
 from redhanded.detectors.neighbours import BLOCK, Growing, History, Search
-from redhanded.detectors.statistic import Judged, check_threshold, judge
+from redhanded.detectors.statistic import Evidence, StatisticDetector, check_least, check_threshold
 from redhanded.errors import RedhandedError
 from redhanded.types import FeatureArray, Float64, OutputArray
 
@@ -40,7 +39,7 @@ class PradaMemory:
 
 
 @dataclass(frozen=True)
-class PradaDetector:
+class PradaDetector(StatisticDetector[PradaMemory]):
     """Alarm when the distances between an account's queries of one class are not normally distributed.
 
     Each query is measured to the nearest member of its class's growing set, in pixels, and joins the set if
@@ -69,13 +68,10 @@ class PradaDetector:
     least: int = 100
 
     needs_outputs = True
-    scope: ClassVar[Scope] = "account"
 
     def __post_init__(self) -> None:
-        """Reject settings that could never judge."""
         check_threshold(self.threshold, self.flags_to_ban)
-        if self.every < 1:
-            raise RedhandedError(f"every: {self.every} must be at least 1")
+        check_least(1, every=self.every)
         if self.least < 2:
             raise RedhandedError(f"least: {self.least} must be at least 2; W is of three distances or more")
         if not self.outliers > 0:
@@ -89,16 +85,10 @@ class PradaDetector:
         Raises:
             RedhandedError: anything else, or images of another shape than `image_shape`.
         """
-        images = check_images(images)
-        if images.shape[1:] != tuple(self.image_shape):
-            raise RedhandedError(
-                f"images: {list(images.shape[1:])} are not {list(self.image_shape)} (channels, height, width)"
-                "; resize them, or make the detector with their image_shape"
-            )
+        images = check_images(images, self.image_shape)
         return images.reshape(len(images), int(np.prod(self.image_shape)))
 
     def new_memory(self) -> PradaMemory:
-        """Return the memory of an account that has sent nothing."""
         return PradaMemory()
 
     def update(
@@ -111,9 +101,12 @@ class PradaDetector:
         """
         if outputs is None:
             raise RedhandedError("outputs: PRADA judges by the victim's answers; give them as well")
-        return judge(memory, self._judged(memory, features, outputs), self.threshold, self.flags_to_ban)
+        return super().update(memory, features, outputs)
 
-    def _judged(self, memory: PradaMemory, features: FeatureArray, outputs: OutputArray) -> Iterator[Judged]:
+    def evidence(
+        self, memory: PradaMemory, features: FeatureArray, outputs: OutputArray | None
+    ) -> Iterator[Evidence]:
+        assert outputs is not None
         for start in range(0, len(features), BLOCK):
             block, labels = features[start : start + BLOCK], outputs[start : start + BLOCK].argmax(axis=1)
             grown: dict[int, GrowingSet] = {}
@@ -130,7 +123,7 @@ class PradaDetector:
                 self._remember(memory, label, searches[label], rank)
                 tested = memory.queries % self.every == 0
                 memory.queries += 1
-                yield Judged(self._statistic(memory) if tested else np.inf)
+                yield Evidence(self._statistic(memory) if tested else np.inf)
 
     def _empty(self) -> GrowingSet:
         return GrowingSet(History(int(np.prod(self.image_shape))), Growing((), np.float64))
@@ -161,12 +154,12 @@ class PradaDetector:
             return np.inf
         return shapiro_w(kept)
 
-    def dump(self, memory: PradaMemory) -> Arrays:
-        """Return the memory as arrays.
+    def arrays(self, memory: PradaMemory) -> Arrays:
+        """Return the arrays of a memory.
 
         `rows` float32 [g, d] and `distances` float64 [g] are the members of the growing sets, set after set;
         `sets` int64 [c, 2] their classes and sizes, `thresholds` float64 [c]; `minima` float64 [m] and
-        `classes` int64 [m]; `state` int64 [3].
+        `classes` int64 [m].
         """
         grown = list(memory.sets.values())
         empty = self._empty()
@@ -176,23 +169,19 @@ class PradaDetector:
             "distances": np.concatenate([one.distances.rows for one in [*grown, empty]]),
             "sets": np.array(sizes, np.int64).reshape(-1, 2),
             "thresholds": np.array([one.threshold for one in grown], np.float64),
-            "minima": memory.minima.rows.copy(),
-            "classes": memory.classes.rows.copy(),
-            "state": np.array([memory.queries, memory.flags, memory.banned], np.int64),
+            "minima": memory.minima.rows,
+            "classes": memory.classes.rows,
         }
 
-    def restore(self, state: Mapping[str, np.ndarray]) -> PradaMemory:
-        """Return the memory that `dump` wrote."""
-        sets, at = {}, 0
+    def refill(self, memory: PradaMemory, state: Mapping[str, np.ndarray]) -> None:
+        at = 0
         for (label, size), threshold in zip(
             state["sets"].tolist(), state["thresholds"].tolist(), strict=True
         ):
             part = slice(at, at + size)
             members, measured = History.of(state["rows"][part]), Growing.of(state["distances"][part])
-            sets[label], at = GrowingSet(members, measured, threshold), at + size
-        queries, flags, banned = state["state"].tolist()
-        minima, classes = Growing.of(state["minima"]), Growing.of(state["classes"])
-        return PradaMemory(sets, minima, classes, queries, flags, bool(banned))
+            memory.sets[label], at = GrowingSet(members, measured, threshold), at + size
+        memory.minima, memory.classes = Growing.of(state["minima"]), Growing.of(state["classes"])
 
 
 def shapiro_w(values: Float64[np.ndarray, " n"]) -> float:

@@ -1,14 +1,15 @@
 """The similarity detector (paper §VI-A): an account that sends too many near-duplicates is closed."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import ClassVar, Literal, get_args
+from typing import Literal, get_args
 
 import numpy as np
 
-from redhanded.detectors.base import Arrays, Encoder, Scope, Verdict, check_images
+from redhanded.detectors.base import Arrays, Encoder, Verdict, check_images
 from redhanded.detectors.index import SLACK, NearPairIndex
+from redhanded.detectors.statistic import CountingDetector, Evidence, check_choice, check_least, judge
 from redhanded.errors import RedhandedError
 from redhanded.types import FeatureArray, OutputArray
 
@@ -27,7 +28,7 @@ class SimilarityMemory:
 
 
 @dataclass(frozen=True)
-class SimilarityDetector:
+class SimilarityDetector(CountingDetector[SimilarityMemory]):
     """Flag a query whose nearest neighbour in the account's history lies at a distance below `delta`.
 
     Args:
@@ -50,17 +51,11 @@ class SimilarityDetector:
     capacity: int | None = None
     axes: np.ndarray | None = field(default=None, repr=False, compare=False)
 
-    needs_outputs = False
-    scope: ClassVar[Scope] = "account"
-
     def __post_init__(self) -> None:
-        """Reject settings that could never judge."""
         if not (np.isfinite(self.delta) and self.delta > 0):
             raise RedhandedError(f"delta: {self.delta} is not a positive distance; calibrate the detector")
-        if self.flags_to_ban < 1:
-            raise RedhandedError(f"flags_to_ban: {self.flags_to_ban} must be at least 1")
-        if self.count not in get_args(Count):
-            raise RedhandedError(f"count: {self.count!r} must be one of {', '.join(get_args(Count))}")
+        check_least(1, flags_to_ban=self.flags_to_ban)
+        check_choice(get_args(Count), count=self.count)
         if self.capacity is not None and self.capacity < 2:
             raise RedhandedError(
                 f"capacity: {self.capacity} must be at least 2, or None; no pair fits in less"
@@ -71,11 +66,9 @@ class SimilarityDetector:
             raise RedhandedError("axes: rows are not orthonormal; take them from `principal_axes`")
 
     def features(self, images: np.ndarray) -> FeatureArray:
-        """Embed images [n, c, h, w] in [0, 1]; raises `RedhandedError` for anything else."""
         return self.encoder(check_images(images))
 
     def new_memory(self) -> SimilarityMemory:
-        """Return the memory of an account that has sent nothing."""
         return SimilarityMemory(self._index(0))
 
     def _index(self, dimensions: int) -> NearPairIndex:
@@ -88,45 +81,31 @@ class SimilarityDetector:
     def update(
         self, memory: SimilarityMemory, features: FeatureArray, outputs: OutputArray | None = None
     ) -> Verdict:
-        """Judge features [n, d] one after the other; `outputs` are not needed."""
         del outputs
-        counts: list[int] = []
-        scores: list[float] = []
-        nearest: list[int] = []
-        banned_at = None
-        for place, feature in enumerate(() if memory.banned else features):
+        return judge(memory, self._evidence(memory, features), self.delta, self.flags_to_ban)
+
+    def _evidence(self, memory: SimilarityMemory, features: FeatureArray) -> Iterator[Evidence]:
+        for feature in features:
             if not len(memory.index):
                 memory.index = self._index(len(feature))
             near, measured = memory.index.near(feature)
-            closest = int(measured.argmin()) if len(near) else -1
-            added = len(near) if self.count == "pairs" else int(len(near) > 0)
-            counts.append(added)
-            scores.append(float(measured[closest]) if len(near) else np.inf)
-            nearest.append(memory.offset + int(near[closest]) if len(near) else -1)
             memory.index.append(feature)
-            memory.flags += added
-            if memory.flags >= self.flags_to_ban:
-                memory.banned, banned_at = True, place
-                break
+            if len(near):
+                closest = int(measured.argmin())
+                weight = len(near) if self.count == "pairs" else 1
+                yield Evidence(float(measured[closest]), memory.offset + int(near[closest]), weight)
+            else:
+                yield Evidence(np.inf)
+            # not reached by the query that closes the account
             if self.capacity is not None and len(memory.index) >= self.capacity:
                 memory.offset += len(memory.index)
                 memory.index = self._index(len(feature))
-        return Verdict(
-            np.array(counts, np.int64), np.array(scores, np.float64), np.array(nearest, np.int64), banned_at
-        )
 
-    def dump(self, memory: SimilarityMemory) -> Arrays:
-        """Return the memory as arrays: `rows` float32 [n, d] and `state` int64 [3]."""
-        return {
-            "rows": memory.index.rows.copy(),
-            "state": np.array([memory.offset, memory.flags, memory.banned], np.int64),
-        }
+    def arrays(self, memory: SimilarityMemory) -> Arrays:
+        """`rows` float32 [n, d]."""
+        return {"rows": memory.index.rows}
 
-    def restore(self, state: Mapping[str, np.ndarray]) -> SimilarityMemory:
-        """Return the memory that `dump` wrote."""
-        rows = state["rows"]
-        offset, flags, banned = (int(v) for v in state["state"])
-        memory = SimilarityMemory(self._index(rows.shape[1]), offset, flags, bool(banned))
-        for row in rows:
+    def refill(self, memory: SimilarityMemory, state: Mapping[str, np.ndarray]) -> None:
+        memory.index = self._index(state["rows"].shape[1])
+        for row in state["rows"]:
             memory.index.append(row)
-        return memory

@@ -2,13 +2,12 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import ClassVar
 
 import numpy as np
 
-from redhanded.detectors.base import Arrays, Encoder, Scope, Verdict, check_images
+from redhanded.detectors.base import Arrays, Encoder, check_images
 from redhanded.detectors.neighbours import BLOCK, History, Search
-from redhanded.detectors.statistic import Judged, check_threshold, judge
+from redhanded.detectors.statistic import Evidence, StatisticDetector, check_least, check_threshold
 from redhanded.errors import RedhandedError
 from redhanded.types import FeatureArray, OutputArray
 
@@ -25,7 +24,7 @@ class StatefulMemory:
 
 
 @dataclass(frozen=True)
-class StatefulDetector:
+class StatefulDetector(StatisticDetector[StatefulMemory]):
     """Alarm at a query whose `neighbours` nearest earlier queries of the account are near on average.
 
     The statistic is the mean Euclidean distance to them; until the account has sent that many, there is none.
@@ -48,14 +47,9 @@ class StatefulDetector:
     flags_to_ban: int = 1
     capacity: int | None = None
 
-    needs_outputs = False
-    scope: ClassVar[Scope] = "account"
-
     def __post_init__(self) -> None:
-        """Reject settings that could never judge."""
         check_threshold(self.threshold, self.flags_to_ban)
-        if self.neighbours < 1:
-            raise RedhandedError(f"neighbours: {self.neighbours} must be at least 1")
+        check_least(1, neighbours=self.neighbours)
         if self.capacity is not None and self.capacity <= self.neighbours:
             raise RedhandedError(
                 f"capacity: {self.capacity} must be more than the {self.neighbours} neighbours, or None; "
@@ -63,21 +57,15 @@ class StatefulDetector:
             )
 
     def features(self, images: np.ndarray) -> FeatureArray:
-        """Embed images [n, c, h, w] in [0, 1]; raises `RedhandedError` for anything else."""
         return self.encoder(check_images(images))
 
     def new_memory(self) -> StatefulMemory:
-        """Return the memory of an account that has sent nothing."""
         return StatefulMemory()
 
-    def update(
-        self, memory: StatefulMemory, features: FeatureArray, outputs: OutputArray | None = None
-    ) -> Verdict:
-        """Judge features [n, d] one after the other; `outputs` are not needed."""
+    def evidence(
+        self, memory: StatefulMemory, features: FeatureArray, outputs: OutputArray | None
+    ) -> Iterator[Evidence]:
         del outputs
-        return judge(memory, self._judged(memory, features), self.threshold, self.flags_to_ban)
-
-    def _judged(self, memory: StatefulMemory, features: FeatureArray) -> Iterator[Judged]:
         at = 0
         while at < len(features):
             if not len(memory.history):
@@ -88,24 +76,19 @@ class StatefulDetector:
             at += len(block)
             search = Search(memory.history, block)
             for place in range(len(block)):
-                judged = Judged(np.inf)
+                found = Evidence(np.inf)
                 if len(memory.history) >= self.neighbours:
                     places, measured = search.nearest(place, self.neighbours)
-                    judged = Judged(float(measured.mean()), memory.offset + int(places[0]))
+                    found = Evidence(float(measured.mean()), memory.offset + int(places[0]))
                 search.join(place)
                 if len(memory.history) == self.capacity:
                     memory.offset += self.capacity
                     memory.history = History(features.shape[1])
-                yield judged
+                yield found
 
-    def dump(self, memory: StatefulMemory) -> Arrays:
-        """Return the memory as arrays: `rows` float32 [n, d] and `state` int64 [3]."""
-        return {
-            "rows": memory.history.features.copy(),
-            "state": np.array([memory.offset, memory.flags, memory.banned], np.int64),
-        }
+    def arrays(self, memory: StatefulMemory) -> Arrays:
+        """`rows` float32 [n, d]."""
+        return {"rows": memory.history.features}
 
-    def restore(self, state: Mapping[str, np.ndarray]) -> StatefulMemory:
-        """Return the memory that `dump` wrote."""
-        offset, flags, banned = state["state"].tolist()
-        return StatefulMemory(History.of(state["rows"]), offset, flags, bool(banned))
+    def refill(self, memory: StatefulMemory, state: Mapping[str, np.ndarray]) -> None:
+        memory.history = History.of(state["rows"])

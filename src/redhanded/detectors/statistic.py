@@ -1,59 +1,142 @@
-"""What detectors that judge a statistic share: an alarm below a threshold, and the ban that follows."""
+"""What detectors that judge one query after the other share: alarms, the ban that follows, and memories."""
 
-from collections.abc import Iterable
-from typing import NamedTuple, Protocol, runtime_checkable
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import fields
+from typing import ClassVar, NamedTuple, Protocol, TypeVar, runtime_checkable
 
 import numpy as np
 
-from redhanded.detectors.base import Verdict
+from redhanded.detectors.base import Arrays, Detector, Memory, Scope, Verdict
 from redhanded.errors import RedhandedError
+from redhanded.types import FeatureArray, Float32, OutputArray
 
 
-class Judged(NamedTuple):
-    """One query, remembered: its statistic, and the earlier query that it is nearest to."""
+class Evidence(NamedTuple):
+    """What one query, remembered, says against its account: its statistic, and its nearest earlier query."""
 
     score: float
     """Lower is more suspicious; inf where there is nothing to test yet."""
     nearest: int = -1
     """Place in the log; -1 where the statistic is of no single earlier query."""
+    weight: int = 1
+    """What an alarm adds to the flags."""
 
 
 @runtime_checkable
-class Counted(Protocol):
-    """A memory that counts alarms."""
-
+class Tally(Memory, Protocol):
     flags: int
-    banned: bool
+
+
+T = TypeVar("T", bound=Tally)
+NUMBERS: Mapping[str, tuple[tuple[type, ...], type[np.generic]]] = {
+    "state": ((int, bool), np.int64),
+    "sums": ((float,), np.float64),
+}
+"""The fields of a memory, by their types, that an array of a dump holds in their order."""
+
+
+class CountingDetector(Detector[T]):
+    """A detector that closes an account, or a sender, whose flags reach `flags_to_ban`.
+
+    Its memories are dataclasses. A dump holds their integers as `state` int64 [k], their floats, if any, as
+    `sums` float64 [k], and what `arrays` names.
+    """
+
+    flags_to_ban: int
+    needs_outputs = False
+    scope: ClassVar[Scope] = "account"
+
+    def arrays(self, memory: T) -> Arrays:
+        """Return the arrays of a memory, which may be views."""
+        del memory
+        return {}
+
+    def refill(self, memory: T, state: Mapping[str, np.ndarray]) -> None:
+        """Put arrays that were dumped into a new memory, as copies."""
+        del memory, state
+
+    def dump(self, memory: T) -> Arrays:
+        found = {name: array.copy() for name, array in self.arrays(memory).items()}
+        for name, (types, dtype) in NUMBERS.items():
+            values = [getattr(memory, field) for field in _named(memory, types)]
+            found |= {name: np.array(values, dtype)} if values else {}
+        return found
+
+    def restore(self, state: Mapping[str, np.ndarray]) -> T:
+        memory = self.new_memory()
+        self.refill(memory, state)
+        for name, (types, _) in NUMBERS.items():
+            for field, value in zip(
+                _named(memory, types), state.get(name, np.empty(0)).tolist(), strict=True
+            ):
+                setattr(memory, field, type(getattr(memory, field))(value))
+        return memory
+
+
+def _named(memory: Tally, types: tuple[type, ...]) -> list[str]:
+    return [field.name for field in fields(memory) if type(getattr(memory, field.name)) in types]  # type: ignore[arg-type]
+
+
+class StatisticDetector(CountingDetector[T]):
+    """Alarms at every statistic below `threshold` (strict)."""
+
+    threshold: float
+
+    def weigh(self, memory: T, row: Float32[np.ndarray, " d"]) -> Evidence:
+        """Remember one query and return what it says, where that takes neither answers nor other queries."""
+        raise NotImplementedError
+
+    def evidence(self, memory: T, features: FeatureArray, outputs: OutputArray | None) -> Iterator[Evidence]:
+        """Yield what each query says, remembering it as it is drawn."""
+        del outputs
+        return (self.weigh(memory, row) for row in features)
+
+    def update(self, memory: T, features: FeatureArray, outputs: OutputArray | None = None) -> Verdict:
+        queries = self.evidence(memory, features, outputs)
+        return judge(memory, queries, self.threshold, self.flags_to_ban, lasts=self.scope == "global")
 
 
 def check_threshold(threshold: float, flags_to_ban: int) -> None:
     """Reject settings that could never judge; -inf, which never alarms, is what calibration begins with."""
     if np.isnan(threshold):
         raise RedhandedError("threshold: it is not a number; calibrate the detector")
-    if flags_to_ban < 1:
-        raise RedhandedError(f"flags_to_ban: {flags_to_ban} must be at least 1")
+    check_least(1, flags_to_ban=flags_to_ban)
+
+
+def check_least(least: int, **values: int) -> None:
+    """Raise `RedhandedError` for a value below `least`."""
+    for name, value in values.items():
+        if value < least:
+            raise RedhandedError(f"{name}: {value} must be at least {least}")
+
+
+def check_choice(choices: tuple[str, ...], **values: str) -> None:
+    """Raise `RedhandedError` for a value that is none of `choices`."""
+    for name, value in values.items():
+        if value not in choices:
+            raise RedhandedError(f"{name}: {value!r} must be one of {', '.join(choices)}")
 
 
 def judge(
-    memory: Counted,
-    queries: Iterable[Judged],
+    memory: Tally,
+    queries: Iterable[Evidence],
     threshold: float,
     flags_to_ban: int = 1,
     *,
     lasts: bool = False,
 ) -> Verdict:
-    """Alarm at every statistic below `threshold` (strict); `flags_to_ban` alarms close the account.
+    """Alarm at every statistic below `threshold` (strict); `flags_to_ban` flags close the account.
 
     `queries` remembers each query as it is drawn, so nothing after a ban is remembered. A memory that `lasts`
     (scope "global") begins to count anew after a ban instead of being closed.
     """
-    scores: list[float] = []
-    nearest: list[int] = []
+    judged: list[Evidence] = []
+    counts: list[int] = []
     banned_at = None
     for place, query in enumerate(() if memory.banned else queries):
-        scores.append(query.score)
-        nearest.append(query.nearest)
-        memory.flags += query.score < threshold
+        judged.append(query)
+        counts.append(query.weight if query.score < threshold else 0)
+        memory.flags += counts[-1]
         if memory.flags >= flags_to_ban:
             banned_at = place
             if lasts:
@@ -61,7 +144,9 @@ def judge(
             else:
                 memory.banned = True
             break
-    statistic = np.array(scores, np.float64)
     return Verdict(
-        (statistic < threshold).astype(np.int64), statistic, np.array(nearest, np.int64), banned_at
+        np.array(counts, np.int64),
+        np.array([query.score for query in judged], np.float64),
+        np.array([query.nearest for query in judged], np.int64),
+        banned_at,
     )

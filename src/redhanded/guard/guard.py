@@ -48,6 +48,9 @@ class Guard:
     Serial per account, concurrent across accounts. Every row is judged exactly once per replica by folding
     the ledger's log, so the verdicts do not depend on how queries were batched, nor on which replica of many
     that share a ledger took them.
+
+    The log of a detector of scope "global" is never cut: it grows by a row with every query of every account,
+    for a replica that starts later has to fold all of it.
     """
 
     def __init__(

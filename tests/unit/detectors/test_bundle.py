@@ -279,3 +279,13 @@ def test_the_encoder_of_another_bundle_is_refused(bundle: Path, tmp_path: Path, 
         RedhandedError, match=rf"^bundle: the digest of [^\n]*{ENCODER} does not match [^\n]+$"
     ):
         load_bundle(bundle)
+
+
+def test_a_bundle_that_an_earlier_version_wrote_is_read() -> None:
+    loaded = load_bundle(Path(__file__).parent / "stored")
+    assert isinstance(loaded, SimilarityDetector)
+    assert (loaded.delta, loaded.count, loaded.flags_to_ban, loaded.capacity) == (0.1 + 0.2, "pairs", 7, 1000)
+    assert loaded.axes is not None
+    assert loaded.axes.shape == (3, 3)
+    verdict = loaded.update(loaded.new_memory(), loaded.features(IMAGES[[0, 1, 0, 0]]))
+    assert (verdict.counts.tolist(), verdict.nearest.tolist()) == ([0, 0, 1, 2], [-1, -1, 0, 0])

@@ -14,7 +14,7 @@ from redhanded.detectors.likelihood import LikelihoodDetector
 from redhanded.detectors.outliers import OutlierDetector
 from redhanded.detectors.pairs import calibrate_pairs, calibrate_similarity
 from redhanded.detectors.similarity import SimilarityDetector
-from redhanded.detectors.statistic import Judged, judge
+from redhanded.detectors.statistic import Evidence, judge
 from redhanded.errors import RedhandedError
 from redhanded.types import FeatureArray, ImageArray, OutputArray
 
@@ -56,7 +56,7 @@ class RunningMean:
             for row in features:
                 memory.total += float(row[0])
                 memory.count += 1
-                yield Judged(memory.total / memory.count if memory.count >= 5 else np.inf)
+                yield Evidence(memory.total / memory.count if memory.count >= 5 else np.inf)
 
         return judge(memory, judged(), self.threshold, self.flags_to_ban)
 
@@ -170,3 +170,23 @@ def test_what_is_fitted_is_fitted_to_the_own_images() -> None:
     for own in (None, features, features[:0]):  # without images of the victim's kind it stays as it was
         expected = 0.0 if own is not None and not len(own) else float(features.mean())
         assert calibrate(untuned, features, fpr=0.01, own=own)[0].alpha == pytest.approx(expected, abs=1e-5)
+
+
+@pytest.mark.parametrize("quota", [1, 50])
+def test_a_stream_may_earn_exactly_the_flags_of_as_many_quotas_as_its_bans(quota: int) -> None:
+    """20,000 queries at one ban in 10,000: two quotas of flags, not one flag fewer."""
+    stream = np.random.default_rng(0).permutation(20_000).astype(np.float32)[:, None]
+    tuned, found = calibrate(OutlierDetector(Pixel(), -np.inf, flags_to_ban=quota), stream)
+    assert isinstance(found, StatisticCalibration)
+    assert (tuned.threshold, found.flags, found.bans) == (2 * quota - 0.5, 2 * quota, 2)
+
+
+@pytest.mark.parametrize("quota", [1, 50])
+def test_the_similarity_detector_may_earn_exactly_as_many(quota: int) -> None:
+    """10,000 pairs at the distances 1 to 10,000, each far from all others."""
+    stream = np.zeros((20_000, 2), np.float32)
+    stream[:, 0] = np.arange(20_000) // 2 * 2**15
+    stream[1::2, 1] = np.random.default_rng(0).permutation(10_000) + 1
+    tuned, found = calibrate(SimilarityDetector(Pixel(), 1.0, flags_to_ban=quota), stream)
+    assert (found.flags, found.bans) == (2 * quota, 2)
+    assert tuned.delta == 2 * quota + 0.5

@@ -13,7 +13,6 @@ class MemoryLedger:
     """Logs as lists of rows."""
 
     def __init__(self) -> None:
-        """Start with no accounts."""
         self._logs: defaultdict[str, list[Float32[np.ndarray, " d"]]] = defaultdict(list)
         self._bans: dict[str, Ban] = {}
         self._lock = Lock()
@@ -21,7 +20,6 @@ class MemoryLedger:
     def append(
         self, account_id: str, rows: Float32[np.ndarray, "n d"], seen: int
     ) -> tuple[int, Float32[np.ndarray, "m d"]]:
-        """Append `rows`; return the place of the first, and all rows from place `seen` on, these included."""
         with self._lock:
             if account_id in self._bans:
                 return self._bans[account_id].position + 1, rows[:0]
@@ -38,5 +36,4 @@ class MemoryLedger:
             self._logs.pop(account_id, None)
 
     def ban(self, account_id: str) -> Ban | None:
-        """Return why the account is closed, or None if it is open."""
         return self._bans.get(account_id)

@@ -1,0 +1,53 @@
+"""What the command tunes to: the quota, and the images that alpha is of."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from redhanded.commands import calibrate as command
+from redhanded.detectors import LikelihoodDetector
+from redhanded.experiments.cells.datasets import Composed
+from redhanded.experiments.cells.judges import Blacklight
+from redhanded.experiments.runner.context import Context
+from redhanded.experiments.runner.store import Store
+from redhanded.experiments.worlds.demo import demo
+from redhanded.types import FeatureArray, ImageArray
+
+
+class Pixel:
+    """Gives the first pixel."""
+
+    digest = "pixel"
+
+    def __call__(self, images: ImageArray) -> FeatureArray:
+        return images[:, 0, 0, :1].copy()
+
+
+def test_the_worlds_own_sets_lead_its_stream() -> None:
+    world = demo()
+    sets = (Composed("digits", "honest", 30), Composed("photos", "test", 20))
+    for own_sets, own in ((1, 30), (2, 50), (None, None)):
+        chosen = replace(world, judging=replace(world.judging, common=sets, own_sets=own_sets))
+        stream = command._stream(chosen, None, None, 0, as_given=True)
+        assert (len(stream.images), stream.own) == (50, own)
+
+
+def test_alpha_is_of_the_victims_kind_and_the_quota_the_detectors(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    images = np.random.default_rng(0).integers(0, 100, (400, 4, 4, 1)).astype(np.uint8)
+    images[100:] += 100
+    quota = 50
+    bundled = LikelihoodDetector(Pixel(), 0.0, -np.inf, warmup=2, flags_to_ban=quota)
+    monkeypatch.setattr(command, "load_bundle", lambda _: bundled)
+    context = Context(Store(tmp_path / "records", tmp_path / "artefacts"))
+    for own in (100, None):
+        stream = command._Stream(images, "benign", 0, own)
+        tuned = command._tuned(stream, Blacklight(), tmp_path, context, 0.01, "queries", None)
+        expected = (images[:own, 0, 0, 0] / 255).mean()
+        assert tuned.detector.alpha == pytest.approx(expected, abs=1e-6)
+        assert tuned.detector.flags_to_ban == tuned.calibration.flags_to_ban == quota
+    other = command._tuned(stream, Blacklight(), tmp_path, context, 0.01, "queries", 49)
+    assert other.detector.flags_to_ban == other.calibration.flags_to_ban == 49
