@@ -148,7 +148,6 @@ class Sweep:
     """
 
     def __init__(self, detector: Any, features: FeatureArray, outputs: OutputArray | None = None) -> None:
-        """Judge nothing yet."""
         if detector.needs_outputs and outputs is None:
             raise RedhandedError(
                 f"outputs: {type(detector).__name__} judges by the victim's answers; give them as well"

@@ -17,7 +17,6 @@ class Growing:
     """An array [n, *shape] that grows by rows; its room doubles, so that n rows cost O(n)."""
 
     def __init__(self, shape: tuple[int, ...], dtype: type[np.generic]) -> None:
-        """Start empty, with no room: a small account costs little."""
         self._room = np.empty((0, *shape), dtype)
         self._count = 0
 
@@ -84,7 +83,6 @@ class Search:
     """
 
     def __init__(self, history: History, queries: FeatureArray) -> None:
-        """Estimate all distances, to the history and among the queries."""
         self.history = history
         self._queries, self._norms = queries, _norms(queries)
         self._before = _estimates(queries, self._norms, history.features, history.norms)

@@ -139,7 +139,6 @@ class SybilClient:
         batch: int = BATCH,
         watch: Watch = _forget,
     ) -> None:
-        """Open the policy's accounts."""
         _check_positive("batch", batch)
         self.guard = guard
         self._names = (f"{prefix}-{n}" for n in count(1))

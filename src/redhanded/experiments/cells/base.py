@@ -32,7 +32,6 @@ class Part:
 
     @property
     def needs(self) -> tuple[Cell, ...]:
-        """Cells whose records or artefacts it reads."""
         found: list[Cell] = []
         for value in vars(self).values():
             if isinstance(value, Keyed):
@@ -47,7 +46,6 @@ class Keyed(Part, Cell):
 
     @property
     def key(self) -> str:
-        """Hash of everything that can move the result."""
         return key_of(self)
 
     @property

@@ -80,7 +80,6 @@ class Calibrate(Keyed):
 
     @property
     def answering(self) -> tuple[Cell, ...]:
-        """Nobody: it does not judge by the victim's answers."""
         return ()
 
     def outputs(self, images: ImageArray, context: Context) -> None:

@@ -144,7 +144,6 @@ class TrainDefender(Trained):
 
     @property
     def needs(self) -> tuple[Cell, ...]:
-        """Nothing: of the victim it takes the data alone."""
         return ()
 
     @property

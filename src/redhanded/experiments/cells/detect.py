@@ -49,7 +49,6 @@ class Honest(Keyed):
 
     @property
     def needs(self) -> tuple[Cell, ...]:
-        """The detector, whose answers it judges by, and the stream beside it."""
         beside = () if self.beside is None else (self.beside,)
         return (self.calibration, *self.calibration.answering, *beside)
 

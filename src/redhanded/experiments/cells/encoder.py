@@ -71,7 +71,6 @@ class TrainEncoder(Trained):
 
     @property
     def title(self) -> str:
-        """What tells it from the world's other encoders."""
         return self.config.loss
 
     @property

@@ -22,7 +22,6 @@ class ImagenetWeights:
 
     @property
     def name(self) -> str:
-        """How a record calls it."""
         return "imagenet"
 
     def load(self, context: Context) -> Weights:
@@ -45,7 +44,6 @@ class PublicWeights(Trained):
 
     @property
     def name(self) -> str:
-        """How a record calls it."""
         return f"public ({self.data.name})"
 
     @property
@@ -63,5 +61,4 @@ class PublicWeights(Trained):
         return {"images": len(data), "classes": len(data.classes)}
 
     def load(self, context: Context) -> Weights:
-        """Return the weights, head included."""
         return load_file(context.artefact(self) / MODEL)

@@ -130,7 +130,6 @@ class Prada(_Plain):
         return detectors.PradaDetector(NEVER)
 
     def outputs(self, images: ImageArray, context: Context) -> OutputArray:
-        """Return the victim's labels."""
         oracle = HardLabels(self.victim.load(context))
         return oracle(torch.from_numpy(images).to(context.device)).cpu().numpy()
 

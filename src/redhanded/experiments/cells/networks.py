@@ -44,12 +44,10 @@ class TrainSeat(base.Trained):
 
     @property
     def pretraining(self) -> PretrainEncoder:
-        """The first stage, which it shares with the other losses."""
         return self.base.pretraining
 
     @property
     def needs(self) -> tuple[Cell, ...]:
-        """The first stage, and the victim."""
         return (self.pretraining, self.victim)
 
     @property

@@ -79,7 +79,6 @@ class Tune(Keyed):
 
     @property
     def needs(self) -> tuple[Cell, ...]:
-        """What it judges with, and the stream."""
         return (*super().needs, self.distinct)
 
     @property

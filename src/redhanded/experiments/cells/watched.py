@@ -37,7 +37,6 @@ class Watched(Keyed):
     """For each judge, a held-out natural stream: what an honest user would have been charged."""
 
     def __post_init__(self) -> None:
-        """Reject judges that could not be told apart, or compared with an honest user."""
         titles = [judge.title for judge in self.judges]
         if len(set(titles)) < len(titles):
             raise RedhandedError(f"judges: two of {', '.join(titles)} have one title; watch with each alone")
@@ -51,7 +50,6 @@ class Watched(Keyed):
 
     @property
     def needs(self) -> tuple[Cell, ...]:
-        """What the extraction needs, the detectors, and the honest users beside it."""
         return (*self.extraction.needs, *self.judges, *self.honest)
 
     @property

@@ -140,7 +140,6 @@ class Characteriser:
             self._rounds.setdefault(f"traits_{name}", []).append(value)
 
     def dump(self) -> dict[str, Any]:
-        """Return what a data-free attack's rounds were like so far, as JSON values."""
         return {
             "rounds": self._rounds,
             "sent": self._sent,
@@ -149,7 +148,6 @@ class Characteriser:
         }
 
     def restore(self, state: Mapping[str, Any]) -> None:
-        """Go on from what `dump` returned; of other attacks it lacks the transfer set."""
         self._rounds, self._sent = state["rounds"], state["sent"]
         self._checkpoint, self.failures = state["checkpoint"], state["failures"]
 

@@ -67,14 +67,12 @@ class Bench:
         }
 
     def dump(self) -> tuple[Arrays, Record]:
-        """Return the open account's memory, and the sums."""
         sums = {
             f.name: getattr(self, f.name) for f in fields(self) if f.name not in ("detector", "_accounts")
         }
         return self._accounts.dump(), sums
 
     def restore(self, memory: Mapping[str, np.ndarray], sums: Record) -> None:
-        """Go on from what `dump` returned."""
         self._accounts.restore(memory)
         for name, value in sums.items():
             setattr(self, name, value)
@@ -127,7 +125,6 @@ class SaveFile:
         }
 
     def restore(self) -> None:
-        """Bring everything to where it was saved last, if it was."""
         stored = self.checkpoint.load()
         if not stored:
             return

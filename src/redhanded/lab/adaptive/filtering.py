@@ -106,7 +106,6 @@ class QueryFilter:
         return Adapted(kept, images[kept])
 
     def dump(self) -> tuple[Arrays, dict[str, int]]:
-        """Return the history as the substitute stores it, and what was counted."""
         return self._detector.dump(self._memory), {name: getattr(self, name) for name in COUNTS}
 
     def restore(self, memory: Mapping[str, np.ndarray], counts: Mapping[str, int]) -> None:

@@ -54,7 +54,6 @@ class Transfer:
     """The growing transfer set D of one attack, never larger than the budget."""
 
     def __init__(self, oracle: Oracle, adapt: Adaptation, budget: int, journal: Journal = FORGETFUL) -> None:
-        """Start empty."""
         self._oracle, self._adapt = oracle, adapt
         self.budget = budget
         self.journal = journal
@@ -63,7 +62,6 @@ class Transfer:
         self._count = 0
 
     def __len__(self) -> int:
-        """Return the number of queries answered so far."""
         return self._count
 
     @property

@@ -45,7 +45,6 @@ class ImageGenerator(nn.Module):
         )
 
     def forward(self, noise: Float[Tensor, "n latent"]) -> Float[Tensor, "n c h w"]:
-        """Return images before tanh."""
         output: Tensor = self.layers(self.linear(noise).unflatten(1, self.start))
         return output
 

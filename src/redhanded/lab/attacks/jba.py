@@ -79,7 +79,6 @@ class Jba(TransferAttack):
     starts_from: ClassVar[Start] = "seeds"
 
     def __post_init__(self) -> None:
-        """Reject a step that cannot be turned around."""
         if self.flip_every is not None and not isinstance(self.perturbation, Reversible):
             raise RedhandedError(
                 f"flip_every: {type(self.perturbation).__name__} has no step to turn around; leave it out"

@@ -108,7 +108,6 @@ class Rewards:
     """
 
     def __init__(self, kind: Reward) -> None:
-        """Start without a past."""
         self._kind = kind
         self._seen = 0
         self._mean_answer = self._mean = self._variance = torch.zeros((), dtype=torch.float64)

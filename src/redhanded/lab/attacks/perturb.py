@@ -145,7 +145,6 @@ class LinfPgd:
         return (sources + self.epsilon * noise.to(sources.device)).clamp(0, 1)
 
     def __call__(self, surrogate: nn.Module, aim: Aim, generator: torch.Generator) -> Crafted:
-        """Return the final iterates."""
         start = self.start(aim.sources, generator)
         return Crafted.whole(self.descend(surrogate, aim.sources, start, aim.targets))
 

@@ -24,7 +24,6 @@ class Players(NamedTuple):
         return {name: part.state_dict() for name, part in self._asdict().items() if name != "device"}
 
     def restore(self, state: State) -> None:
-        """Bring each to where it was then."""
         for name, part in state.items():
             getattr(self, name).load_state_dict(part)
 

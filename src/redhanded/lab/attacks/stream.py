@@ -15,7 +15,6 @@ class Stream:
     def __init__(
         self, oracle: Oracle, adapt: Adaptation, budget: int, sent: int = 0, classes: int = 0
     ) -> None:
-        """Start with nothing sent, or with what an earlier stream sent and was answered."""
         self._oracle, self._adapt, self._budget = oracle, adapt, budget
         self.sent = sent
         self.classes = classes

@@ -27,7 +27,6 @@ class TorchEncoder:
 
     @cached_property
     def digest(self) -> str:
-        """SHA-256 of the weights."""
         sha = hashlib.sha256()
         for name, value in sorted(self.network.state_dict().items()):
             sha.update(name.encode() + value.detach().cpu().contiguous().numpy().tobytes())
