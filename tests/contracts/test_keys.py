@@ -1,5 +1,6 @@
 """Every label and key of the three worlds: records are found by them, so none may change unnoticed."""
 
+from functools import cache
 from itertools import chain
 from pathlib import Path
 
@@ -14,13 +15,15 @@ from redhanded.experiments.tables.evasion import thefts
 from redhanded.experiments.worlds import WORLDS
 from redhanded.experiments.worlds.adaptations import ADAPTATIONS
 from redhanded.experiments.worlds.attacks import ATTACKS
-from redhanded.experiments.worlds.world import LOGGED, World
+from redhanded.experiments.worlds.world import LOGGED
 
 KEYS = Path(__file__).parent / "keys"
 
 
-def cells_of(world: World) -> list[Cell]:
+@cache
+def cells_of(name: str) -> list[Cell]:
     """All that the tables, the demonstration, the comparison and evasion measure, and all that they need."""
+    world = WORLDS[name]()
     return everything(
         chain(
             *(table(world).cells for table in TABLES.values()),
@@ -35,21 +38,21 @@ def cells_of(world: World) -> list[Cell]:
     )
 
 
-def lines_of(world: World) -> list[str]:
-    return sorted({f"{cell.label} {cell.key[:32]}" for cell in cells_of(world)})
+def lines_of(name: str) -> list[str]:
+    return sorted({f"{cell.label} {cell.key[:32]}" for cell in cells_of(name)})
 
 
 @pytest.mark.parametrize("name", WORLDS)
 def test_no_label_or_key_changes_unnoticed(name: str) -> None:
     """Rewritten by `python tests/contracts/test_keys.py`; a changed line is a record to measure anew."""
     pinned = (KEYS / f"{name}.txt").read_text(encoding="utf-8").splitlines()
-    assert lines_of(WORLDS[name]()) == pinned
+    assert lines_of(name) == pinned
 
 
 @pytest.mark.parametrize("name", WORLDS)
 def test_no_planned_log_fills_a_disk(name: str) -> None:
     """20 million queries of 12,288 bytes are 246 GB: such a theft is judged as it goes."""
-    cells = cells_of(WORLDS[name]())
+    cells = cells_of(name)
     logged = [cell for cell in cells if isinstance(cell, Extract)]
     assert logged
     assert [cell.label for cell in logged if cell.attack.budget > LOGGED] == []
@@ -67,6 +70,5 @@ def test_every_committed_record_is_one_of_them(name: str) -> None:
 
 
 if __name__ == "__main__":
-    for world in WORLDS.values():
-        made = world()
-        (KEYS / f"{made.name}.txt").write_text("\n".join(lines_of(made)) + "\n", encoding="utf-8")
+    for world in WORLDS:
+        (KEYS / f"{world}.txt").write_text("\n".join(lines_of(world)) + "\n", encoding="utf-8")

@@ -1,7 +1,7 @@
 """What every cell has: a key, needs, and weights on disk."""
 
 from collections.abc import Callable
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, Protocol, TypeVar, runtime_checkable
 
@@ -44,7 +44,7 @@ class Part:
 class Keyed(Part, Cell):
     """A cell whose key is the hash of its canonical JSON; `version` is 1 until its behaviour changes."""
 
-    @property
+    @cached_property
     def key(self) -> str:
         return key_of(self)
 
