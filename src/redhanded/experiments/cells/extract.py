@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from redhanded.experiments.cells.adapt import Adapted
-from redhanded.experiments.cells.base import Keyed, save_model
+from redhanded.experiments.cells.base import Keyed
 from redhanded.experiments.cells.datasets import Data, as_tensor, labelled
 from redhanded.experiments.cells.defences import Defence
 from redhanded.experiments.cells.initial import ImagenetWeights, PublicWeights
@@ -108,7 +108,7 @@ class Extract(Keyed):
             further["journal"] = FileJournal(context.store.scratch(self), machine, context.deadline)
         with LogWriter(context.store.scratch(self) / "log") as log:
             clone, found = self.carry_out(context, generator, self.characteriser(context), log=log, **further)
-        save_model(clone, context, self)
+        self.save_model(clone, context)
         return found
 
     def characteriser(self, context: Context) -> Characteriser:

@@ -70,12 +70,12 @@ class TrainSeat(base.Trained):
         view = adversarial_view(self.victim.load(context), self.pgd)
         step = partial(contrast, encoder, images, self.base.config, context.generator(self), view=view)
         self.train(step, context, "contrastive")
-        base.save_model(encoder, context, self)
+        self.save_model(encoder, context)
         return {"images": len(images)} | encoder_metrics(encoder, self.base.probe)
 
     def load(self, context: Context) -> Encoder:
         """Return the encoder: ONNX Runtime on a CPU that has the exporter, PyTorch elsewhere."""
-        return base.deployable(base.load_model(self.base.config.architecture.trunk(), context, self), context)
+        return base.deployable(self.load_model(self.base.config.architecture.trunk(), context), context)
 
 
 @dataclass(frozen=True)
@@ -95,8 +95,7 @@ class TrainOutlierClassifier(base.Trained):
         return f"outliers-{self.world}-{self.outside.name}-{self.seed}"
 
     def described(self) -> Record:
-        return base.training_record(
-            self,
+        return self.training_record(
             "outlier classifier",
             f"{self.inside.name}, not {self.outside.name}",
             self.architecture,
@@ -113,13 +112,13 @@ class TrainOutlierClassifier(base.Trained):
             partial(train_outlier_classifier, self.architecture, inside, outside, self.training, generator),
             context,
         )
-        base.save_model(model.classifier, context, self)
+        self.save_model(model.classifier, context)
         odds = predict(model.eval(), test)
         return {"images": len(inside) + len(outside), "recognised": float((odds > 0).float().mean())}
 
     def load(self, context: Context) -> Encoder:
         """Return the log-odds of being in-distribution as an encoder of one feature."""
-        return base.deployable(LogOdds(base.load_model(self.architecture.build(2), context, self)), context)
+        return base.deployable(LogOdds(self.load_model(self.architecture.build(2), context)), context)
 
 
 @dataclass(frozen=True)
@@ -139,8 +138,7 @@ class TrainHardness(base.Trained):
         return f"hardness-{self.world}-{self.seed}"
 
     def described(self) -> Record:
-        return base.training_record(
-            self,
+        return self.training_record(
             "hardness",
             self.data.name,
             self.architecture,
