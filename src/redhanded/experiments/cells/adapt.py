@@ -9,12 +9,7 @@ import torch
 
 from redhanded.detectors import SimilarityDetector
 from redhanded.detectors.calibrate import calibrate
-from redhanded.experiments.cells.base import (
-    Part,
-    Titled,
-    Trained,
-    deployable,
-)
+from redhanded.experiments.cells.base import Part, Titled, Trained, deployable
 from redhanded.experiments.cells.datasets import Data, as_floats, as_tensor, labelled
 from redhanded.experiments.runner.context import Context
 from redhanded.experiments.runner.store import Record

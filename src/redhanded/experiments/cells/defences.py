@@ -8,12 +8,7 @@ from typing import ClassVar, Literal, Protocol, runtime_checkable
 import torch
 from torch import nn
 
-from redhanded.experiments.cells.base import (
-    Part,
-    Titled,
-    Trained,
-    one_hot,
-)
+from redhanded.experiments.cells.base import Part, Titled, Trained, one_hot
 from redhanded.experiments.cells.datasets import Data, as_tensor, labelled
 from redhanded.experiments.cells.victim import TrainVictim
 from redhanded.experiments.measure.metrics import accuracy

@@ -6,11 +6,7 @@ from functools import partial
 from safetensors.torch import load_file
 
 from redhanded.detectors.base import Encoder
-from redhanded.experiments.cells.base import (
-    MODEL,
-    Trained,
-    deployable,
-)
+from redhanded.experiments.cells.base import MODEL, Trained, deployable
 from redhanded.experiments.cells.datasets import Data, as_tensor
 from redhanded.experiments.runner.context import Context
 from redhanded.experiments.runner.store import Record
