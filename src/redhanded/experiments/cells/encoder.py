@@ -103,7 +103,6 @@ class TrainEncoder(Trained):
         return {"images": len(images)} | encoder_metrics(encoder, self.probe)
 
     def load(self, context: Context) -> Encoder:
-        """Return the encoder: ONNX Runtime on a CPU that has the exporter, PyTorch elsewhere."""
         return deployable(self.load_model(self.config.architecture.trunk(), context), context)
 
 

@@ -132,7 +132,7 @@ class Extract(Keyed):
         classes = int(context.record(self.victim)["classes"])
         new = surrogates(self.surrogate, classes, weights, generator, context.device)
         with context.reporter(f"{self.label}: queries") as progress:
-            loot = steal(
+            clone, tally = steal(
                 self.attack,
                 self.oracle(context),
                 seeds,
@@ -145,13 +145,13 @@ class Extract(Keyed):
                 **known,
                 **further,
             )
-        return loot.clone, {
-            "accuracy": loot.round_scores[-1],
-            "agreement": agreement(loot.clone, victim, images),
+        return clone, {
+            "accuracy": tally.round_scores[-1],
+            "agreement": agreement(clone, victim, images),
             "victim_accuracy": float(context.record(self.victim)["accuracy"]),
-            "queries": loot.queries,
-            "round_queries": list(loot.round_queries),
-            "round_accuracy": list(loot.round_scores),
+            "queries": tally.queries,
+            "round_queries": tally.round_queries,
+            "round_accuracy": tally.round_scores,
         } | watch.traits()
 
     def oracle(self, context: Context) -> Oracle:
