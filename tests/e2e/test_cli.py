@@ -199,7 +199,10 @@ def log_of(images, folder):
     """Write images as a query log."""
     n = len(images)
     zeros = np.zeros(n, np.int64)
-    QueryLog(images, np.zeros((n, 2), np.float32), zeros - 1, zeros - 1, zeros, zeros).save(folder)
+    log = QueryLog(images, np.zeros((n, 2), np.float32), zeros - 1, zeros - 1, zeros, zeros)
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, values in vars(log).items():
+        np.save(folder / f"{name}.npy", values)
     return folder
 
 

@@ -13,6 +13,7 @@ import typer
 from rich import box
 from rich.table import Table
 from safetensors.torch import save_file
+from torch import nn
 
 from redhanded.commands.options import (
     ARTEFACTS,
@@ -38,7 +39,7 @@ from redhanded.errors import RedhandedError
 from redhanded.experiments.cells.extract import surrogates
 from redhanded.experiments.measure.characterise import Characteriser
 from redhanded.experiments.measure.querylog import LogWriter
-from redhanded.experiments.measure.steal import Loot, steal
+from redhanded.experiments.measure.steal import Tally, steal
 from redhanded.experiments.worlds.attacks import ATTACKS
 from redhanded.experiments.worlds.world import LOGGED
 from redhanded.guard import Guard
@@ -136,7 +137,7 @@ def attack(
     logged = budget <= LOGGED
     try:
         with context.reporter(f"{name}: queries") as progress, _log(folder, logged=logged) as log:
-            loot = steal(
+            clone, tally = steal(
                 cell.attack,
                 client or asked,
                 target.seeds,
@@ -152,7 +153,7 @@ def attack(
         if kept is not None:  # answers that were paid for outlive whatever went wrong
             kept.save()
     record = (
-        _record(name, loot, client, target)
+        _record(name, clone, tally, client, target)
         | watch.traits()
         | {
             "world": chosen_world.name if oracle is None else "own target",
@@ -164,7 +165,7 @@ def attack(
             "seed": seed,
         }
     )
-    _keep(folder, loot, record)
+    _keep(folder, clone, record)
     if kept is not None and logged:
         kept.path.unlink(missing_ok=True)  # the log holds them now
     say(stdout(), [_table(record)], record, as_json=as_json)
@@ -186,18 +187,20 @@ def _check_options(oracle: str | None, guard: Path | None, mode: str, own: dict[
         raise RedhandedError("guard: --mode is for a guarded target; give --guard as well")
 
 
-def _record(name: str, loot: Loot, client: SybilClient | None, target: Target) -> dict[str, Any]:
-    found = loot.round_scores[-1]
+def _record(
+    name: str, clone: nn.Module, tally: Tally, client: SybilClient | None, target: Target
+) -> dict[str, Any]:
+    found = tally.round_scores[-1]
     record: dict[str, Any] = {
         "kind": "extraction",
         "attack": name,
         "accuracy": None if np.isnan(found) else found,
         "agreement": None,
-        "queries": loot.queries,
-        "round_queries": list(loot.round_queries),
+        "queries": tally.queries,
+        "round_queries": tally.round_queries,
     }
     if target.victim is not None and target.test is not None:
-        theirs, ours = predict(target.victim, target.test), predict(loot.clone, target.test)
+        theirs, ours = predict(target.victim, target.test), predict(clone, target.test)
         record["agreement"] = float((theirs.argmax(1) == ours.argmax(1)).float().mean())
     if client is not None:
         record |= {
@@ -210,10 +213,8 @@ def _record(name: str, loot: Loot, client: SybilClient | None, target: Target) -
     return record
 
 
-def _keep(folder: Path, loot: Loot, record: dict[str, Any]) -> None:
-    save_file(
-        {k: v.cpu().contiguous() for k, v in loot.clone.state_dict().items()}, folder / "clone.safetensors"
-    )
+def _keep(folder: Path, clone: nn.Module, record: dict[str, Any]) -> None:
+    save_file({k: v.cpu().contiguous() for k, v in clone.state_dict().items()}, folder / "clone.safetensors")
     (folder / "record.json").write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
 
 

@@ -9,16 +9,9 @@ import torch
 
 from redhanded.detectors import SimilarityDetector
 from redhanded.detectors.calibrate import calibrate
-from redhanded.experiments.cells.base import (
-    Part,
-    Trained,
-    deployable,
-    load_model,
-    save_model,
-    training_record,
-)
+from redhanded.experiments.cells.base import Part, Titled, Trained, deployable
 from redhanded.experiments.cells.datasets import Data, as_floats, as_tensor, labelled
-from redhanded.experiments.runner.context import Cell, Context
+from redhanded.experiments.runner.context import Context
 from redhanded.experiments.runner.store import Record
 from redhanded.files import whole
 from redhanded.lab.adaptive import AutoEncoder, Blinding, Transform, blind, train_autoencoder
@@ -34,16 +27,8 @@ FLAG_RATE = 0.005
 
 
 @runtime_checkable
-class Adapted(Protocol):
+class Adapted(Titled, Protocol):
     """A frozen value that alters or thins what an attack sends."""
-
-    @property
-    def title(self) -> str:
-        """What tells it from the others in file names and tables."""
-        ...
-
-    @property
-    def needs(self) -> tuple[Cell, ...]: ...
 
     def make(self, context: Context, generator: torch.Generator) -> Adaptation:
         """Return the adaptation of one run, which may remember what passed."""
@@ -87,8 +72,7 @@ class TrainBlinder(Trained):
         return f"blinder-{self.world}-{self.config.fidelity}-{self.seed}"
 
     def described(self) -> Record:
-        return training_record(
-            self,
+        return self.training_record(
             "blinding auto-encoder",
             self.data.name,
             epochs=self.config.training.epochs,
@@ -107,7 +91,7 @@ class TrainBlinder(Trained):
         generator = context.generator(self)
         step = partial(train_autoencoder, self.config, images, own, generator)
         blinder = self.train(step, context, "blinding")
-        save_model(blinder.network, context, self)
+        self.save_model(blinder.network, context)
         one, other = blinder(images, generator), blinder(images, generator)
         kept = predict(own, one).argmax(1) == predict(own, images).argmax(1)
         return {
@@ -118,7 +102,7 @@ class TrainBlinder(Trained):
         }
 
     def load(self, context: Context) -> AutoEncoder:
-        return AutoEncoder(load_model(Network(), context, self), self.config)
+        return AutoEncoder(self.load_model(Network(), context), self.config)
 
 
 @dataclass(frozen=True)
@@ -152,8 +136,7 @@ class TrainSubstitute(Trained):
         return f"substitute-{self.world}-{self.config.loss}-{self.data.name}-{self.seed}"
 
     def described(self) -> Record:
-        return training_record(
-            self,
+        return self.training_record(
             "substitute detector",
             self.data.name,
             loss=self.config.loss,
@@ -169,7 +152,7 @@ class TrainSubstitute(Trained):
         encoder = self.train(first, context, "pretraining")
         second = partial(contrast, encoder, images, self.config, generator)
         self.train(second, context, "contrastive")
-        save_model(encoder, context, self)
+        self.save_model(encoder, context)
         untuned = SimilarityDetector(deployable(encoder, context), 1.0, flags_to_ban=1)
         tuned, found = calibrate(untuned, untuned.features(as_floats(data.images)), fpr=FLAG_RATE)
         with whole(context.store.scratch(self) / "delta.json") as unfinished:
@@ -177,7 +160,7 @@ class TrainSubstitute(Trained):
         return {"images": len(data), "delta": tuned.delta, "flags": found.flags}
 
     def load(self, context: Context) -> SimilarityDetector:
-        network = load_model(self.config.architecture.trunk(), context, self)
+        network = self.load_model(self.config.architecture.trunk(), context)
         delta = json.loads((context.artefact(self) / "delta.json").read_text(encoding="utf-8"))
         return SimilarityDetector(deployable(network, context), float(delta), flags_to_ban=1)
 

@@ -27,6 +27,28 @@ T = TypeVar("T")
 N = TypeVar("N", bound=nn.Module)
 
 
+@runtime_checkable
+class Seeded(Protocol):
+    """What every training has."""
+
+    @property
+    def world(self) -> str: ...
+
+    @property
+    def seed(self) -> int: ...
+
+
+@runtime_checkable
+class Titled(Protocol):
+    """A frozen value whose title tells it from the others of its kind in file names and tables."""
+
+    @property
+    def title(self) -> str: ...
+
+    @property
+    def needs(self) -> tuple[Cell, ...]: ...
+
+
 class Part:
     """A frozen dataclass that needs the cells among its fields, and what the parts among them need."""
 
@@ -52,6 +74,13 @@ class Keyed(Part, Cell):
     def resumes(self) -> bool:
         return False
 
+    def save_model(self, model: nn.Module, context: Context) -> None:
+        save_weights(model, context.store.scratch(self) / MODEL)
+
+    def load_model(self, model: N, context: Context) -> N:
+        """Return the network with the cell's weights, on the device and ready to predict."""
+        return load_weights(model, context.artefact(self) / MODEL, context.device).eval()
+
 
 class Trained(Keyed):
     """A cell that trains networks, and goes on from their checkpoints."""
@@ -74,28 +103,16 @@ class Trained(Keyed):
         model = build(architecture, classes, generator, context.device)
         images, labels = as_tensor(data.images, context.device), one_hot(data.labels, classes, context.device)
         self.train(partial(train_classifier, model, images, labels, training, generator), context)
-        save_model(model, context, self)
+        self.save_model(model, context)
         return model
 
-
-@runtime_checkable
-class Seeded(Protocol):
-    """What every training has."""
-
-    @property
-    def world(self) -> str: ...
-
-    @property
-    def seed(self) -> int: ...
-
-
-def training_record(
-    cell: Seeded, model: str, query_set: str, architecture: Architecture | None = None, **varied: Any
-) -> Record:
-    """Return what the record of a training says, and what else of it varies."""
-    named = {} if architecture is None else {"architecture": type(architecture).__name__}
-    training = {"kind": "training", "world": cell.world, "model": model, "query_set": query_set}
-    return training | {"seed": cell.seed} | named | varied
+    def training_record(
+        self: Seeded, model: str, query_set: str, architecture: Architecture | None = None, **varied: Any
+    ) -> Record:
+        """Return what the record of a training says, and what else of it varies."""
+        named = {} if architecture is None else {"architecture": type(architecture).__name__}
+        training = {"kind": "training", "world": self.world, "model": model, "query_set": query_set}
+        return training | {"seed": self.seed} | named | varied
 
 
 def one_hot(labels: np.ndarray, classes: int, device: torch.device) -> torch.Tensor:
@@ -110,20 +127,10 @@ def save_weights(model: nn.Module, path: Path) -> None:
         save_file(weights, partial)
 
 
-def save_model(model: nn.Module, context: Context, cell: Cell) -> None:
-    """Write the weights to the cell's scratch folder."""
-    save_weights(model, context.store.scratch(cell) / MODEL)
-
-
 def load_weights(model: N, path: Path, device: torch.device) -> N:
     """Return the network with the weights of a file, on the device."""
     model.load_state_dict(load_file(path))
     return model.to(device)
-
-
-def load_model(model: N, context: Context, cell: Cell) -> N:
-    """Return the network with the cell's weights, on the device and ready to predict."""
-    return load_weights(model, context.artefact(cell) / MODEL, context.device).eval()
 
 
 def deployable(network: nn.Module, context: Context) -> Encoder:

@@ -8,14 +8,7 @@ from typing import ClassVar, Literal, Protocol, runtime_checkable
 import torch
 from torch import nn
 
-from redhanded.experiments.cells.base import (
-    Part,
-    Trained,
-    load_model,
-    one_hot,
-    save_model,
-    training_record,
-)
+from redhanded.experiments.cells.base import Part, Titled, Trained, one_hot
 from redhanded.experiments.cells.datasets import Data, as_tensor, labelled
 from redhanded.experiments.cells.victim import TrainVictim
 from redhanded.experiments.measure.metrics import accuracy
@@ -29,16 +22,8 @@ from redhanded.lab.types import Oracle
 
 
 @runtime_checkable
-class Defence(Protocol):
+class Defence(Titled, Protocol):
     """A frozen value that wraps an oracle of probabilities."""
-
-    @property
-    def title(self) -> str:
-        """What tells it from the others in file names and tables."""
-        ...
-
-    @property
-    def needs(self) -> tuple[Cell, ...]: ...
 
     def wrap(self, oracle: Oracle, context: Context) -> Oracle:
         """Return the oracle that is served."""
@@ -155,8 +140,7 @@ class TrainDefender(Trained):
         return f"defender-{self.world}-{self.kind}-{self.seed}"
 
     def described(self) -> Record:
-        return training_record(
-            self,
+        return self.training_record(
             self.kind,
             f"{self.victim.data.name}, not {self.outside.name}",
             self.architecture,
@@ -178,7 +162,7 @@ class TrainDefender(Trained):
         )
         step = partial(method, new, images, labels, outliers, generator, config=self.training)
         models = self.train(step, context)
-        save_model(nn.ModuleList(models), context, self)
+        self.save_model(nn.ModuleList(models), context)
         known, truth = labelled(self.victim.test.load(), context.device)
         confidence = predict(models[0], known).softmax(1).amax(1)
         return {
@@ -192,7 +176,7 @@ class TrainDefender(Trained):
         classes = int(context.record(self)["classes"])
         count = 2 if self.kind == "misinformation" else self.size
         models = nn.ModuleList(self.architecture.build(classes) for _ in range(count))
-        return tuple(load_model(models, context, self))
+        return tuple(self.load_model(models, context))
 
 
 @dataclass(frozen=True)

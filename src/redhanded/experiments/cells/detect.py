@@ -104,11 +104,7 @@ class Detect(Keyed):
         return (
             self.extraction.described()
             | self.calibration.detector_fields()
-            | {
-                "kind": "detection",
-                "stream": self.extraction.key,
-                "seed": self.extraction.seed,
-            }
+            | {"kind": "detection", "stream": self.extraction.key, "seed": self.extraction.seed}
         )
 
     def run(self, context: Context) -> Record:

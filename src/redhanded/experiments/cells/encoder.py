@@ -8,7 +8,7 @@ import numpy as np
 from torch import nn
 
 from redhanded.detectors.base import Encoder
-from redhanded.experiments.cells.base import Trained, deployable, load_model, save_model, training_record
+from redhanded.experiments.cells.base import Trained, deployable
 from redhanded.experiments.cells.datasets import Data, as_floats, as_tensor, labelled
 from redhanded.experiments.runner.context import Cell, Context
 from redhanded.experiments.runner.store import Record
@@ -34,13 +34,8 @@ class PretrainEncoder(Trained):
         return f"pretraining-{self.world}-{self.seed}"
 
     def described(self) -> Record:
-        return training_record(
-            self,
-            "encoder",
-            self.data.name,
-            self.architecture,
-            stage="pretraining",
-            epochs=self.training.epochs,
+        return self.training_record(
+            "encoder", self.data.name, self.architecture, stage="pretraining", epochs=self.training.epochs
         )
 
     def run(self, context: Context) -> Record:
@@ -50,11 +45,11 @@ class PretrainEncoder(Trained):
             encoders.pretrain, images, labels, self.architecture, self.training, context.generator(self)
         )
         encoder = self.train(step, context, "pretraining")
-        save_model(encoder, context, self)
+        self.save_model(encoder, context)
         return {"images": len(data)}
 
     def load(self, context: Context) -> nn.Module:
-        return load_model(self.architecture.trunk(), context, self)
+        return self.load_model(self.architecture.trunk(), context)
 
 
 @dataclass(frozen=True)
@@ -88,8 +83,7 @@ class TrainEncoder(Trained):
         return f"encoder-{self.world}-{self.config.loss}-{self.seed}"
 
     def described(self) -> Record:
-        return training_record(
-            self,
+        return self.training_record(
             "encoder",
             self.data.name,
             self.config.architecture,
@@ -105,12 +99,11 @@ class TrainEncoder(Trained):
         encoder = self.pretraining.load(context)
         step = partial(encoders.contrast, encoder, images, self.config, context.generator(self))
         self.train(step, context, "contrastive")
-        save_model(encoder, context, self)
+        self.save_model(encoder, context)
         return {"images": len(images)} | encoder_metrics(encoder, self.probe)
 
     def load(self, context: Context) -> Encoder:
-        """Return the encoder: ONNX Runtime on a CPU that has the exporter, PyTorch elsewhere."""
-        return deployable(load_model(self.config.architecture.trunk(), context, self), context)
+        return deployable(self.load_model(self.config.architecture.trunk(), context), context)
 
 
 def encoder_metrics(encoder: nn.Module, probe: Data) -> Record:

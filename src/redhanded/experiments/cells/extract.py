@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from redhanded.experiments.cells.adapt import Adapted
-from redhanded.experiments.cells.base import Keyed, save_model
+from redhanded.experiments.cells.base import Keyed
 from redhanded.experiments.cells.datasets import Data, as_tensor, labelled
 from redhanded.experiments.cells.defences import Defence
 from redhanded.experiments.cells.initial import ImagenetWeights, PublicWeights
@@ -108,7 +108,7 @@ class Extract(Keyed):
             further["journal"] = FileJournal(context.store.scratch(self), machine, context.deadline)
         with LogWriter(context.store.scratch(self) / "log") as log:
             clone, found = self.carry_out(context, generator, self.characteriser(context), log=log, **further)
-        save_model(clone, context, self)
+        self.save_model(clone, context)
         return found
 
     def characteriser(self, context: Context) -> Characteriser:
@@ -132,7 +132,7 @@ class Extract(Keyed):
         classes = int(context.record(self.victim)["classes"])
         new = surrogates(self.surrogate, classes, weights, generator, context.device)
         with context.reporter(f"{self.label}: queries") as progress:
-            loot = steal(
+            clone, tally = steal(
                 self.attack,
                 self.oracle(context),
                 seeds,
@@ -145,13 +145,13 @@ class Extract(Keyed):
                 **known,
                 **further,
             )
-        return loot.clone, {
-            "accuracy": loot.round_scores[-1],
-            "agreement": agreement(loot.clone, victim, images),
+        return clone, {
+            "accuracy": tally.round_scores[-1],
+            "agreement": agreement(clone, victim, images),
             "victim_accuracy": float(context.record(self.victim)["accuracy"]),
-            "queries": loot.queries,
-            "round_queries": list(loot.round_queries),
-            "round_accuracy": list(loot.round_scores),
+            "queries": tally.queries,
+            "round_queries": tally.round_queries,
+            "round_accuracy": tally.round_scores,
         } | watch.traits()
 
     def oracle(self, context: Context) -> Oracle:

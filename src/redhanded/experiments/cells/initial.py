@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import torch
 from safetensors.torch import load_file
 
-from redhanded.experiments.cells.base import MODEL, Trained, training_record
+from redhanded.experiments.cells.base import MODEL, Trained
 from redhanded.experiments.cells.datasets import Data
 from redhanded.experiments.runner.context import Context
 from redhanded.experiments.runner.store import Record
@@ -51,8 +51,8 @@ class PublicWeights(Trained):
         return f"public-{self.world}-{self.data.name}-{self.seed}"
 
     def described(self) -> Record:
-        return training_record(
-            self, "surrogate", self.data.name, self.architecture, epochs=self.training.epochs
+        return self.training_record(
+            "surrogate", self.data.name, self.architecture, epochs=self.training.epochs
         )
 
     def run(self, context: Context) -> Record:

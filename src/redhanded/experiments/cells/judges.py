@@ -7,7 +7,7 @@ import numpy as np
 import torch
 
 from redhanded import detectors
-from redhanded.experiments.cells.base import Part
+from redhanded.experiments.cells.base import Part, Titled
 from redhanded.experiments.cells.encoder import TrainEncoder
 from redhanded.experiments.cells.networks import TrainHardness, TrainOutlierClassifier, TrainSeat
 from redhanded.experiments.cells.victim import TrainVictim
@@ -21,16 +21,8 @@ NEVER = -np.inf
 
 
 @runtime_checkable
-class Judge(Protocol):
+class Judge(Titled, Protocol):
     """What tunes and bundles alike, whatever it judges by."""
-
-    @property
-    def title(self) -> str:
-        """What tells it from the others in file names and tables."""
-        ...
-
-    @property
-    def needs(self) -> tuple[Cell, ...]: ...
 
     @property
     def flags_to_ban(self) -> int: ...

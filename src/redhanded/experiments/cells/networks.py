@@ -11,7 +11,7 @@ from torch import nn
 from redhanded.detectors.base import Encoder
 from redhanded.experiments.cells import base
 from redhanded.experiments.cells.datasets import Data, as_tensor, labelled
-from redhanded.experiments.cells.encoder import PretrainEncoder, TrainEncoder, encoder_metrics
+from redhanded.experiments.cells.encoder import TrainEncoder, encoder_metrics
 from redhanded.experiments.cells.victim import TrainVictim
 from redhanded.experiments.measure.metrics import accuracy
 from redhanded.experiments.runner.context import Cell, Context
@@ -43,12 +43,8 @@ class TrainSeat(base.Trained):
         return self.base.world
 
     @property
-    def pretraining(self) -> PretrainEncoder:
-        return self.base.pretraining
-
-    @property
     def needs(self) -> tuple[Cell, ...]:
-        return (self.pretraining, self.victim)
+        return (self.base.pretraining, self.victim)
 
     @property
     def label(self) -> str:
@@ -66,16 +62,15 @@ class TrainSeat(base.Trained):
     def run(self, context: Context) -> Record:
         """Train, save the weights, and measure how many directions the embedding uses."""
         images = as_tensor(self.base.data.load().images[: self.images], context.device)
-        encoder = self.pretraining.load(context)
+        encoder = self.base.pretraining.load(context)
         view = adversarial_view(self.victim.load(context), self.pgd)
         step = partial(contrast, encoder, images, self.base.config, context.generator(self), view=view)
         self.train(step, context, "contrastive")
-        base.save_model(encoder, context, self)
+        self.save_model(encoder, context)
         return {"images": len(images)} | encoder_metrics(encoder, self.base.probe)
 
     def load(self, context: Context) -> Encoder:
-        """Return the encoder: ONNX Runtime on a CPU that has the exporter, PyTorch elsewhere."""
-        return base.deployable(base.load_model(self.base.config.architecture.trunk(), context, self), context)
+        return base.deployable(self.load_model(self.base.config.architecture.trunk(), context), context)
 
 
 @dataclass(frozen=True)
@@ -95,8 +90,7 @@ class TrainOutlierClassifier(base.Trained):
         return f"outliers-{self.world}-{self.outside.name}-{self.seed}"
 
     def described(self) -> Record:
-        return base.training_record(
-            self,
+        return self.training_record(
             "outlier classifier",
             f"{self.inside.name}, not {self.outside.name}",
             self.architecture,
@@ -108,18 +102,15 @@ class TrainOutlierClassifier(base.Trained):
         inside, outside, test = (
             as_tensor(data.load().images, context.device) for data in (self.inside, self.outside, self.test)
         )
-        generator = context.generator(self)
-        model = self.train(
-            partial(train_outlier_classifier, self.architecture, inside, outside, self.training, generator),
-            context,
-        )
-        base.save_model(model.classifier, context, self)
+        classified = (self.architecture, inside, outside, self.training, context.generator(self))
+        model = self.train(partial(train_outlier_classifier, *classified), context)
+        self.save_model(model.classifier, context)
         odds = predict(model.eval(), test)
         return {"images": len(inside) + len(outside), "recognised": float((odds > 0).float().mean())}
 
     def load(self, context: Context) -> Encoder:
         """Return the log-odds of being in-distribution as an encoder of one feature."""
-        return base.deployable(LogOdds(base.load_model(self.architecture.build(2), context, self)), context)
+        return base.deployable(LogOdds(self.load_model(self.architecture.build(2), context)), context)
 
 
 @dataclass(frozen=True)
@@ -139,8 +130,7 @@ class TrainHardness(base.Trained):
         return f"hardness-{self.world}-{self.seed}"
 
     def described(self) -> Record:
-        return base.training_record(
-            self,
+        return self.training_record(
             "hardness",
             self.data.name,
             self.architecture,
@@ -151,8 +141,7 @@ class TrainHardness(base.Trained):
     def run(self, context: Context) -> Record:
         """Train, save the weights of every snapshot, and measure accuracy and hardness on the test set."""
         data, device = self.data.load(), context.device
-        classes = len(data.classes)
-        generator = context.generator(self)
+        classes, generator = len(data.classes), context.generator(self)
         scratch = context.store.scratch(self)
 
         def keep(place: int, model: nn.Module) -> None:
@@ -183,12 +172,9 @@ class TrainHardness(base.Trained):
         }
 
     def _snapshots(self, folder: Path, classes: int, context: Context) -> list[nn.Module]:
-        return [
-            base.load_weights(
-                self.architecture.build(classes), _snapshot(folder, place), context.device
-            ).eval()
-            for place in range(self.snapshots)
-        ]
+        paths = [_snapshot(folder, place) for place in range(self.snapshots)]
+        new = partial(self.architecture.build, classes)
+        return [base.load_weights(new(), path, context.device).eval() for path in paths]
 
     def load(self, context: Context) -> Encoder:
         """Return the degree of hardness as an encoder of one feature."""

@@ -33,12 +33,7 @@ class Distinct(Keyed):
         return f"distinct-{self.world}-{'+'.join(part.name for part in self.stream)}-{self.seed}"
 
     def described(self) -> Record:
-        return {
-            "kind": "stream",
-            "world": self.world,
-            "stream": stream_name(self.stream),
-            "seed": self.seed,
-        }
+        return {"kind": "stream", "world": self.world, "stream": stream_name(self.stream), "seed": self.seed}
 
     def run(self, context: Context) -> Record:
         """Find what is near to an earlier image."""

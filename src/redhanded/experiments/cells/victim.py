@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from torch import nn
 
-from redhanded.experiments.cells.base import Trained, load_model, training_record
+from redhanded.experiments.cells.base import Trained
 from redhanded.experiments.cells.datasets import Data, labelled
 from redhanded.experiments.measure.metrics import accuracy
 from redhanded.experiments.runner.context import Context
@@ -29,7 +29,7 @@ class TrainVictim(Trained):
         return f"victim-{self.world}-{self.seed}"
 
     def described(self) -> Record:
-        return training_record(self, "victim", self.data.name, self.architecture, epochs=self.training.epochs)
+        return self.training_record("victim", self.data.name, self.architecture, epochs=self.training.epochs)
 
     def run(self, context: Context) -> Record:
         """Train, save the weights, and measure the test accuracy."""
@@ -39,4 +39,4 @@ class TrainVictim(Trained):
         return {"accuracy": found, "images": len(data), "classes": len(data.classes)}
 
     def load(self, context: Context) -> nn.Module:
-        return load_model(self.architecture.build(int(context.record(self)["classes"])), context, self)
+        return self.load_model(self.architecture.build(int(context.record(self)["classes"])), context)

@@ -6,14 +6,7 @@ from functools import partial
 from safetensors.torch import load_file
 
 from redhanded.detectors.base import Encoder
-from redhanded.experiments.cells.base import (
-    MODEL,
-    Trained,
-    deployable,
-    load_model,
-    save_model,
-    training_record,
-)
+from redhanded.experiments.cells.base import MODEL, Trained, deployable
 from redhanded.experiments.cells.datasets import Data, as_tensor
 from redhanded.experiments.runner.context import Context
 from redhanded.experiments.runner.store import Record
@@ -39,8 +32,7 @@ class TrainVqVae(Trained):
         return f"vqvae-{self.world}-{self.seed}"
 
     def described(self) -> Record:
-        return training_record(
-            self,
+        return self.training_record(
             "vqvae",
             self.data.name,
             updates=self.updates,
@@ -60,7 +52,7 @@ class TrainVqVae(Trained):
             device=context.device,
         )
         network = self.train(step, context)
-        save_model(network, context, self)
+        self.save_model(network, context)
         images = as_tensor(self.test.load().images, context.device)
         found = quality(network, images)
         likelihood = predict(LogLikelihood(network), images)
@@ -74,7 +66,7 @@ class TrainVqVae(Trained):
     def network(self, context: Context) -> VqVaeNetwork:
         weights = load_file(context.artefact(self) / MODEL)
         network = replace(self.config, data_variance=float(weights["data_variance"])).build()
-        return load_model(network, context, self)
+        return self.load_model(network, context)
 
     def load(self, context: Context) -> Encoder:
         """Return the log-likelihood as an encoder of one feature."""
@@ -100,7 +92,7 @@ class TrainPrior(Trained):
 
     def described(self) -> Record:
         query_set = self.model.data.name
-        return training_record(self, "vqvae prior", query_set, updates=self.updates)
+        return self.training_record("vqvae prior", query_set, updates=self.updates)
 
     def run(self, context: Context) -> Record:
         """Train, save the weights, and measure the ELBO on the test set."""
@@ -110,11 +102,11 @@ class TrainPrior(Trained):
             train_prior, self.config, network, images, context.generator(self), updates=self.updates
         )
         prior = self.train(step, context)
-        save_model(prior, context, self)
+        self.save_model(prior, context)
         images = as_tensor(self.model.test.load().images, context.device)
         return {"mean_log_likelihood": float(predict(ElboLogLikelihood(network, prior), images).mean())}
 
     def load(self, context: Context) -> Encoder:
         """Return the ELBO as an encoder of one feature."""
-        prior = load_model(self.config.build(self.model.config.codes), context, self)
+        prior = self.load_model(self.config.build(self.model.config.codes), context)
         return deployable(ElboLogLikelihood(self.model.network(context), prior), context)

@@ -7,7 +7,7 @@ import torch
 
 from redhanded.errors import RedhandedError
 from redhanded.experiments.cells.adapt import Chained
-from redhanded.experiments.cells.base import Keyed, save_model
+from redhanded.experiments.cells.base import Keyed
 from redhanded.experiments.cells.calibrate import Calibrate
 from redhanded.experiments.cells.detect import Honest
 from redhanded.experiments.cells.extract import Extract
@@ -106,7 +106,7 @@ class Watched(Keyed):
         clone, found = self.extraction.carry_out(
             context, generator, watch, log=judged, tally=tally, **further
         )
-        save_model(clone, context, self)
+        self.save_model(clone, context)
         for judge, honest, bench in zip(self.judges, self.honest, benches.values(), strict=True):
             by = digest_of(context.artefact(judge))
             beside = honest.price(bench.detector, bench.queries, context) | honest.rates(context)

@@ -47,12 +47,6 @@ class QueryLog:
             np.repeat(np.arange(len(parts)), sizes).astype(np.int64),
         )
 
-    def save(self, directory: Path) -> None:
-        """Write the fields; a log without its last file, `rounds.npy`, is unfinished."""
-        directory.mkdir(parents=True, exist_ok=True)
-        for name in _FIELDS:
-            np.save(directory / f"{name}.npy", getattr(self, name), allow_pickle=False)
-
     @classmethod
     def load(cls, directory: Path) -> "QueryLog":
         """Read a log, its images mapped from disk; raises `RedhandedError` if it is not whole."""
@@ -71,14 +65,13 @@ class QueryLog:
 
 
 class LogWriter:
-    """Writes a log as its rounds come: the files are those of `QueryLog.save`, and no round is remembered.
+    """Writes a log as its rounds come, and remembers none; a context manager.
 
-    A context manager. Left without an error, the log is whole and replaces what was in the directory; until
-    then it lies in `.partial` files that no reader takes for a log, and after an error they are removed.
+    Left without an error, the log is whole and replaces what was in the directory; until then it lies in
+    `.partial` files that no reader takes for a log, and after an error they are removed.
     """
 
     def __init__(self, directory: Path) -> None:
-        """Write to `directory`, which is made if need be."""
         directory.mkdir(parents=True, exist_ok=True)
         self.directory = directory
         self._files: dict[str, BinaryIO] = {}

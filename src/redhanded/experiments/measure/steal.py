@@ -26,16 +26,6 @@ class Tally:
     """The caller's score of its surrogate."""
 
 
-@dataclass(frozen=True)
-class Loot:
-    """What an attack brought home; rounds as in `Tally`."""
-
-    clone: nn.Module
-    queries: int
-    round_queries: tuple[int, ...]
-    round_scores: tuple[float, ...]
-
-
 def steal(
     attack: Attack,
     oracle: Oracle,
@@ -49,13 +39,13 @@ def steal(
     log: Callable[[Round], None] = lambda part: None,  # noqa: ARG005 - forgets
     tally: Tally | None = None,
     **further: Any,
-) -> Loot:
-    """Run `attack` within its budget; every round is shown to `watch`, `further` is handed to the attack.
+) -> tuple[nn.Module, Tally]:
+    """Run `attack` within its budget, and return its clone and what was counted.
 
-    `log` takes the rounds as they come; none is remembered, since a long attack's would not fit.
-
-    `score` is asked at the first round, once a 400th and a 40th of the budget are spent (Table III), then
-    every fiftieth (the rounds of a data-free attack are many and small), and at the end.
+    Every round is shown to `watch` and to `log`; none is remembered, since a long attack's would not fit.
+    `further` is handed to the attack. `score` is asked at the first round, once a 400th and a 40th of the
+    budget are spent (Table III), then every fiftieth (the rounds of a data-free attack are many and small),
+    and at the end.
     """
     tally = Tally() if tally is None else tally
     counted = Budgeted(oracle, attack.budget)
@@ -75,7 +65,7 @@ def steal(
         progress(counted.queries, attack.budget)
     if not due:  # a last round that could send nothing trains its clone all the same
         judge(clone)
-    return Loot(clone, counted.queries, tuple(tally.round_queries), tuple(tally.round_scores))
+    return clone, tally
 
 
 def _due(scored: list[int], queries: int, budget: int) -> bool:

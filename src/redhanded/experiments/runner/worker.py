@@ -36,13 +36,7 @@ class Task:
 
 
 def task_of(
-    cell: Cell,
-    context: Context,
-    stop: float | None,
-    *,
-    device: str,
-    threads: int,
-    data: str | None = None,
+    cell: Cell, context: Context, stop: float | None, *, device: str, threads: int, data: str | None = None
 ) -> Task:
     """Return the task of a cell that must end at `stop` (`time.monotonic()` of this machine)."""
     store = context.store

@@ -3,12 +3,11 @@
 from dataclasses import replace
 
 from redhanded.experiments.cells.datasets import Composed, Mixed
+from redhanded.experiments.worlds import shared
 from redhanded.experiments.worlds.query_sets import DEMO_QUERY_SETS
-from redhanded.experiments.worlds.shared import SUBSTITUTE, cpu_scale
 from redhanded.experiments.worlds.world import Judging, World
 from redhanded.lab.adaptive import Blinding
 from redhanded.lab.attacks import LinfPgd
-from redhanded.lab.encoders import Contrastive
 from redhanded.lab.encoders.vqvae import VqVae
 from redhanded.lab.models import ConvNet, Dense
 from redhanded.lab.training import Training
@@ -16,6 +15,8 @@ from redhanded.lab.training import Training
 
 def demo() -> World:
     """Digits over photographs, composed on the spot: minutes on two cores, nothing to download."""
+    tuning, honest = (Composed("digits", "honest", 20_000),), (Composed("digits", "test", 10_000, seed=1),)
+    natural = {name: (Composed(name, "test", 10_000),) for name in ("other-digits", "grey-digits", "photos")}
     return World(
         name="demo",
         title="digits over photographs (embedded)",
@@ -25,31 +26,22 @@ def demo() -> World:
         victim_training=Training(epochs=5, batch=64, lr=0.05, schedule="linear"),
         surrogate=ConvNet(((16,), (32,), (64,), (64,))),
         dense=Dense((32,)),
-        scale=cpu_scale(
+        scale=shared.cpu_scale(
             Training(epochs=6, batch=32, lr=0.05, schedule="linear"),
             Training(epochs=20, batch=32, lr=0.05, schedule="linear"),
         ),
-        encoder=Contrastive(
-            pretraining=Training(epochs=3, optimiser="adam", lr=1e-3, weight_decay=0.0, schedule="linear"),
-            contrastive=Training(
-                epochs=3, batch=64, optimiser="adam", lr=1e-3, weight_decay=0.0, schedule="linear"
-            ),
-        ),
-        tuning=(Composed("digits", "honest", 20_000),),
-        honest=(Composed("digits", "test", 10_000, seed=1),),
-        natural={
-            name: (Composed(name, "test", 10_000),) for name in ("other-digits", "grey-digits", "photos")
-        },
+        encoder=shared.contrastive(3, 3),
+        tuning=tuning,
+        honest=honest,
+        natural=natural,
         query_set=Composed("digits", "thief", 5_000),
         query_sets=DEMO_QUERY_SETS,
         close_set="grey-digits",
         pool=Mixed((Composed("digits", "thief", 2_500), Composed("photos", "thief", 2_500))),
         judging=Judging(
-            common=(Composed("digits", "honest", 20_000),),
-            heldout=(Composed("digits", "test", 10_000, seed=1),),
-            natural={
-                name: (Composed(name, "test", 10_000),) for name in ("other-digits", "grey-digits", "photos")
-            },
+            common=tuning,
+            heldout=honest,
+            natural=natural,
             inside=Composed("digits", "victim", 6_000),
             outside=Composed("photos", "victim", 6_000),
             classifier_training=Training(epochs=3, batch=64, lr=0.05, schedule="linear"),
@@ -63,7 +55,7 @@ def demo() -> World:
             defender_training=Training(epochs=4, batch=64, lr=0.05, schedule="linear"),
         ),
         thief=Composed("digits", "thief", 500, seed=7),
-        substitute=SUBSTITUTE,
+        substitute=shared.SUBSTITUTE,
         blinder_training=replace(Blinding().training, batch=16, epochs=5),
         public=Composed("other-digits", "thief", 5_000),
         spread_seeds=(0,),

@@ -26,9 +26,7 @@ def _vqvae(world: World) -> TrainVqVae:
 
 
 def _vae(
-    world: World,
-    spread: Literal["running", "error"] = "running",
-    sides: Literal["one", "two"] = "one",
+    world: World, spread: Literal["running", "error"] = "running", sides: Literal["one", "two"] = "one"
 ) -> judges.Likelihood:
     return judges.Likelihood(_vqvae(world), spread, sides, world.judging.own_sets)
 

@@ -10,10 +10,14 @@ from redhanded.lab.attacks.selection import Dfal
 from redhanded.lab.encoders import Contrastive
 from redhanded.lab.training import Training
 
-SUBSTITUTE = Contrastive(
-    pretraining=Training(epochs=60, batch=32, optimiser="adam", lr=1e-3, weight_decay=0.0, schedule="linear"),
-    contrastive=Training(epochs=30, batch=32, optimiser="adam", lr=1e-3, weight_decay=0.0, schedule="linear"),
-)
+
+def contrastive(pretraining: int, epochs: int, batch: int = 64) -> Contrastive:
+    """Return a similarity encoder trained by Adam for so many epochs of its two stages."""
+    training = Training(pretraining, batch, "adam", lr=1e-3, weight_decay=0.0, schedule="linear")
+    return Contrastive(pretraining=training, contrastive=replace(training, epochs=epochs))
+
+
+SUBSTITUTE = contrastive(60, 30, batch=32)
 """The released filter's 30 contrastive epochs, on few images."""
 
 CIFAR10_COMMON = (

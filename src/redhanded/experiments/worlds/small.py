@@ -8,7 +8,6 @@ from redhanded.experiments.worlds.query_sets import CIFAR10_QUERY_SETS
 from redhanded.experiments.worlds.world import Judging, World
 from redhanded.lab.adaptive import Blinding
 from redhanded.lab.attacks import LinfPgd
-from redhanded.lab.encoders import Contrastive
 from redhanded.lab.models import ConvNet, Dense
 from redhanded.lab.training import Training
 
@@ -28,12 +27,7 @@ def small() -> World:
             Training(epochs=20, batch=32, lr=0.05, schedule="linear"),
             Training(epochs=40, batch=32, lr=0.05, schedule="linear"),
         ),
-        encoder=Contrastive(
-            pretraining=Training(epochs=6, optimiser="adam", lr=1e-3, weight_decay=0.0, schedule="linear"),
-            contrastive=Training(
-                epochs=2, batch=64, optimiser="adam", lr=1e-3, weight_decay=0.0, schedule="linear"
-            ),
-        ),
+        encoder=shared.contrastive(6, 2),
         tuning=(Archived("cifar10", "train"),),
         honest=(Archived("cifar10", "test"),),
         natural={

@@ -22,8 +22,6 @@ from redhanded.lab.types import Fidelity
 
 LOGGED = 1_000_000
 """Queries that still make a log of reasonable size, 12 GB."""
-
-
 DENSE_TRAINING = Training(epochs=30, batch=64, lr=0.01, weight_decay=0.2, schedule="linear")
 """Of a shallow victim that is smooth enough for line search; an ordinary one gives away little."""
 
@@ -108,7 +106,7 @@ class World:
     spread_seeds: tuple[int, ...] = (0, 1, 2)
     """Of the rows of Tables I and X that show how far seeds differ."""
     adaptive_budget: int | None = None
-    """Queries of the thieves of Tables X to XII, if fewer than `budget`."""
+    """Queries that a thief of Tables X to XII may send, if fewer than `budget`."""
     adaptive_data_free: int = 10_000
     """Queries of an adaptive data-free attack."""
     blinder_training: Training = Blinding().training
@@ -117,24 +115,10 @@ class World:
 
     @property
     def adaptive_queries(self) -> int:
-        """What a thief of Tables X to XII may send."""
         return self.budget if self.adaptive_budget is None else self.adaptive_budget
 
     def train_victim(self) -> cells.TrainVictim:
-        """The model to steal."""
         return cells.TrainVictim(self.name, self.victim_data, self.test, self.victim, self.victim_training)
-
-    def train_dense_victim(self) -> cells.TrainVictim:
-        """The shallow model that line search steals."""
-        return cells.TrainVictim(self.name, self.victim_data, self.test, self.dense, DENSE_TRAINING)
-
-    def train_data_free_victim(self) -> cells.TrainVictim:
-        """The model that data-free extraction steals."""
-        if self.data_free_model is None:
-            return self.train_victim()
-        return cells.TrainVictim(
-            self.name, self.victim_data, self.test, self.data_free_model, self.data_free_training
-        )
 
     def train_encoder(self, loss: Loss = "per-pair") -> cells.TrainEncoder:
         """The similarity encoder, trained on what the victim was trained on."""
@@ -162,18 +146,18 @@ class World:
         fidelity: Fidelity = "corrected",
         query_set: Data | None = None,
     ) -> cells.Extract:
-        """Steal the victim by an attack of `ATTACKS`; see `balanced_seeds` for how seeds are drawn.
+        """Steal the victim by an attack of `ATTACKS`, from seeds drawn as `balanced_seeds` says.
 
         A query set other than the victim's own has no classes of the victim: its seeds are drawn from all.
         """
         attack = ATTACKS[name](self.scale, self.default_budget(name) if budget is None else budget, fidelity)
         n_seed = n_seed if attack.starts_from == "seeds" else 0
+        victim, surrogate = self.train_victim(), self.surrogate
         if name.startswith("tramer"):
-            victim, surrogate = self.train_dense_victim(), self.dense
-        elif name == "dfme":
-            victim, surrogate = self.train_data_free_victim(), self.data_free_model or self.surrogate
-        else:
-            victim, surrogate = self.train_victim(), self.surrogate
+            victim, surrogate = replace(victim, architecture=self.dense, training=DENSE_TRAINING), self.dense
+        elif name == "dfme" and self.data_free_model is not None:
+            surrogate = self.data_free_model
+            victim = replace(victim, architecture=surrogate, training=self.data_free_training)
         own = query_set is None or query_set == self.query_set
         seeds_from = self.query_set if query_set is None else query_set
         return cells.Extract(
@@ -212,7 +196,7 @@ class World:
         return (watched,) * len(honest)
 
     def default_budget(self, name: str) -> int:
-        """Return the queries an attack may send unless told otherwise: what its template says, if it has one.
+        """Return the queries an attack may send unless told otherwise: its template's, if it has any.
 
         Random sampling and the attacks that choose from a pool get as many as others have seeds.
         """

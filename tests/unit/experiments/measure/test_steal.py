@@ -38,7 +38,7 @@ def victim(images: Tensor) -> Tensor:
 
 def play(attack, scores=None, **further):
     asked = iter(scores or [n / 100 for n in range(100)])
-    return steal(
+    _, tally = steal(
         attack,
         victim,
         torch.empty(0, 3, 2, 2),
@@ -48,6 +48,7 @@ def play(attack, scores=None, **further):
         progress=lambda done, of: None,
         **further,
     )
+    return tally
 
 
 def test_rounds_go_to_the_log():
@@ -57,7 +58,7 @@ def test_rounds_go_to_the_log():
     away = play(attack, log=lambda part: logged.append(len(part.sent)), watch=lambda part: seen.append(1))
     assert logged == [4, 3, 2]
     assert seen == [1, 1, 1]
-    assert (away.queries, away.round_queries, away.round_scores) == (9, (4, 7, 9), (0.0, 0.01, 0.02))
+    assert (away.queries, away.round_queries, away.round_scores) == (9, [4, 7, 9], [0.0, 0.01, 0.02])
 
 
 def test_a_logged_round_is_let_go():
@@ -73,20 +74,20 @@ def test_a_logged_round_is_let_go():
 
 def test_the_clone_is_scored_every_fiftieth_of_the_budget_and_at_the_end():
     found = play(Counting(500, (13,) * 4))
-    assert found.round_queries == (13, 26, 39, 52)
-    assert play(Counting(500, (13, 4, 4, 4, 4))).round_queries == (13, 25, 29)
+    assert found.round_queries == [13, 26, 39, 52]
+    assert play(Counting(500, (13, 4, 4, 4, 4))).round_queries == [13, 25, 29]
 
 
 def test_a_last_clone_without_queries_of_its_own_is_scored():
     """It was trained for longer than the one before, on the same answers."""
     found = play(Counting(10, (4, 0)))
-    assert (found.round_queries, found.round_scores) == ((4, 4), (0.0, 0.01))
+    assert (found.round_queries, found.round_scores) == ([4, 4], [0.0, 0.01])
 
 
 def test_and_once_each_when_table_iii_asks():
     """After a 400th and a 40th of the budget."""
     found = play(Counting(4_000, (1,) * 200))
-    assert found.round_queries == (1, 10, 90, 100, 180, 200)
+    assert found.round_queries == [1, 10, 90, 100, 180, 200]
 
 
 @pytest.mark.parametrize("stop", range(1, 10))
@@ -111,12 +112,7 @@ def test_it_counts_on_from_a_tally(stop):
         play(Counting(500, sizes), scores, tally=tally, watched=stopping)
     assert tally.queries == sum(sizes[:stop])
     scored = len(tally.round_scores)
-    again = play(Counting(500, sizes[stop:]), scores[scored:], tally=tally)
-    assert (again.queries, again.round_queries, again.round_scores) == (
-        whole.queries,
-        whole.round_queries,
-        whole.round_scores,
-    )
+    assert play(Counting(500, sizes[stop:]), scores[scored:], tally=tally) == whole
 
 
 def test_the_budget_is_that_of_all_slices():
