@@ -10,7 +10,7 @@ from typing import ClassVar
 import numpy as np
 
 from redhanded.detectors.base import Arrays, Scope, check_images
-from redhanded.detectors.neighbours import Growing
+from redhanded.detectors.index import Growing
 from redhanded.detectors.statistic import Evidence, StatisticDetector, check_least, check_threshold
 from redhanded.errors import RedhandedError
 from redhanded.types import FeatureArray, Float32, ImageArray, Int
@@ -140,7 +140,7 @@ class BlacklightDetector(StatisticDetector[BlacklightMemory]):
         return np.stack(np.divmod(values, HALF), axis=1).astype(np.float32)
 
     def new_memory(self) -> BlacklightMemory:
-        return BlacklightMemory(Growing((2 * self.hashes,), np.float32))
+        return BlacklightMemory(Growing(np.empty((0, 2 * self.hashes), np.float32)))
 
     def weigh(self, memory: BlacklightMemory, row: Float32[np.ndarray, " d"]) -> Evidence:
         place = len(memory.rows)
