@@ -10,7 +10,7 @@ from typing import ClassVar
 import numpy as np
 
 from redhanded.detectors.base import Arrays, Scope, check_images
-from redhanded.detectors.neighbours import Growing
+from redhanded.detectors.index import Growing
 from redhanded.detectors.statistic import Evidence, StatisticDetector, check_least, check_threshold
 from redhanded.errors import RedhandedError
 from redhanded.types import FeatureArray, Float32, ImageArray, Int
@@ -23,8 +23,6 @@ PIXEL = 2
 
 @dataclass
 class BlacklightMemory:
-    """The fingerprints of everybody's queries and where each hash occurred."""
-
     rows: Growing
     first: dict[int, int] = field(default_factory=dict)
     """Place of the first query with a hash."""
@@ -44,16 +42,13 @@ class BlacklightDetector(StatisticDetector[BlacklightMemory]):
     in common with the earlier query that has most of them. Queries that alarm are remembered as well.
 
     Args:
-        threshold: statistic below which (strictly) the sender is closed: at 0.5, more than 25 shared of 50.
-            The source's notes say so; its port in OARS alarms at 25 as well.
+        threshold: strict; 0.5 is more than 25 shared of 50 (the source's notes; its port alarms at 25).
         image_shape: (channels, height, width) of the images.
-        window: pixels of a window, over channels, rows and columns in this order (OARS, CIFAR-10: 20).
-        stride: pixels from one window to the next (1).
-        quantisation: pixel values 0 to 254 are rounded to multiples of this, halves to the even multiple, as
-            NumPy rounds (50).
-        hashes: size of a fingerprint (50). An image with fewer different windows has fewer.
+        window: pixels of a window, over channels, rows and columns in this order (port, CIFAR-10: 20).
+        stride: pixels from one window to the next.
+        quantisation: pixel values 0 to 254 are rounded to multiples of this, halves to the even multiple.
+        hashes: size of a fingerprint; an image with fewer different windows has fewer.
         salt_seed: of the secret salt, one integer from 0 to 254 a pixel, added modulo 255.
-        flags_to_ban: the sender is closed when the alarms reach this (1).
 
     Pixels are read as bytes, round(255 x), before they are salted; the port does not round here, which for
     images that were bytes changes nothing but ties. A hash is kept to its 48 leading bits: two windows agree
@@ -76,13 +71,8 @@ class BlacklightDetector(StatisticDetector[BlacklightMemory]):
 
     def __post_init__(self) -> None:
         check_threshold(self.threshold, self.flags_to_ban)
-        check_least(
-            1,
-            window=self.window,
-            stride=self.stride,
-            quantisation=self.quantisation,
-            hashes=self.hashes,
-        )
+        sizes = {name: getattr(self, name) for name in ("window", "stride", "quantisation", "hashes")}
+        check_least(1, **sizes)
         if self.quantisation > 254:
             raise RedhandedError(f"quantisation: {self.quantisation} must be at most 254, the largest pixel")
         if not self._starts:
@@ -111,10 +101,7 @@ class BlacklightDetector(StatisticDetector[BlacklightMemory]):
         """Return the fingerprints [n, 2 * hashes] of images [n, c, h, w] in [0, 1].
 
         Each hash is two integers below 2^24, the leading half first; the largest hash comes first, and -1
-        fills up what is left.
-
-        Raises:
-            RedhandedError: other images, or of another shape than `image_shape`.
+        fills up what is left. Raises `RedhandedError` for images of other values or another shape.
         """
         images = check_images(images, self.image_shape)
         rows = np.full((len(images), 2 * self.hashes), -1, np.float32)
@@ -129,7 +116,6 @@ class BlacklightDetector(StatisticDetector[BlacklightMemory]):
         return np.asarray(self._levels[(pixels + self._salt) % 255])
 
     def _fingerprint(self, pixels: bytes) -> Float32[np.ndarray, "k 2"]:
-        """Return the halves of the largest hashes of one image, the largest first."""
         width = PIXEL * self.window
         windows = {pixels[at : at + width] for at in self._starts}
         digests = np.frombuffer(b"".join([sha256(window).digest() for window in windows]), np.uint8)
@@ -140,7 +126,7 @@ class BlacklightDetector(StatisticDetector[BlacklightMemory]):
         return np.stack(np.divmod(values, HALF), axis=1).astype(np.float32)
 
     def new_memory(self) -> BlacklightMemory:
-        return BlacklightMemory(Growing((2 * self.hashes,), np.float32))
+        return BlacklightMemory(Growing(np.empty((0, 2 * self.hashes), np.float32)))
 
     def weigh(self, memory: BlacklightMemory, row: Float32[np.ndarray, " d"]) -> Evidence:
         place = len(memory.rows)

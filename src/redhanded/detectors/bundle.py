@@ -11,17 +11,11 @@ import numpy as np
 from safetensors import SafetensorError
 from safetensors.numpy import load_file, save
 
+from redhanded.detectors import blacklight, hoda, likelihood, outliers, prada, similarity, stateful
 from redhanded.detectors.base import Detector
-from redhanded.detectors.blacklight import BlacklightDetector
 from redhanded.detectors.calibrate import StatisticCalibration
 from redhanded.detectors.encoder import OnnxEncoder
-from redhanded.detectors.hoda import HodaDetector
-from redhanded.detectors.likelihood import LikelihoodDetector
-from redhanded.detectors.outliers import OutlierDetector
 from redhanded.detectors.pairs import Calibration
-from redhanded.detectors.prada import PradaDetector
-from redhanded.detectors.similarity import SimilarityDetector
-from redhanded.detectors.stateful import StatefulDetector
 from redhanded.detectors.statistic import CountingDetector
 from redhanded.errors import RedhandedError
 from redhanded.files import whole
@@ -30,13 +24,13 @@ FORMAT = 2
 """2: any detector; its settings in a table of their own."""
 MANIFEST, ENCODER, ARRAYS = "bundle.json", "encoder.onnx", "arrays.safetensors"
 KINDS: dict[str, type[CountingDetector[Any]]] = {
-    "similarity": SimilarityDetector,
-    "likelihood": LikelihoodDetector,
-    "prada": PradaDetector,
-    "stateful": StatefulDetector,
-    "blacklight": BlacklightDetector,
-    "outliers": OutlierDetector,
-    "hoda": HodaDetector,
+    "similarity": similarity.SimilarityDetector,
+    "likelihood": likelihood.LikelihoodDetector,
+    "prada": prada.PradaDetector,
+    "stateful": stateful.StatefulDetector,
+    "blacklight": blacklight.BlacklightDetector,
+    "outliers": outliers.OutlierDetector,
+    "hoda": hoda.HodaDetector,
 }
 """Detectors by the names that arrive from outside."""
 
@@ -49,9 +43,8 @@ def save_bundle(
 ) -> None:
     """Write a detector of `KINDS`, whose encoder, if any, is an `OnnxEncoder`; `provenance`: what tuned it.
 
-    Its fields go into three places: the encoder's graph, arrays, and settings in the manifest. The manifest
-    carries the digests of the other files and its own, and is written last, so a bundle without a manifest
-    is an unfinished one.
+    Its fields are the encoder's graph, arrays, and settings in the manifest, which carries the digests of
+    the other files and its own.
     """
     kind = next((name for name, made in KINDS.items() if type(detector) is made), None)
     if kind is None:
@@ -68,13 +61,7 @@ def save_bundle(
             arrays[name] = np.ascontiguousarray(value)
         else:
             settings[name] = value
-    directory.mkdir(parents=True, exist_ok=True)
     files = {ARRAYS: save(arrays)} | ({ENCODER: graph} if graph else {})
-    for name in (MANIFEST, ARRAYS, ENCODER):  # of an earlier bundle, which may have had an encoder
-        (directory / name).unlink(missing_ok=True)
-    for name, content in files.items():
-        with whole(directory / name) as partial:
-            partial.write_bytes(content)
     manifest: dict[str, Any] = {
         "format": FORMAT,
         "detector": kind,
@@ -85,25 +72,28 @@ def save_bundle(
         "sha256": {name: hashlib.sha256(content).hexdigest() for name, content in files.items()},
     }
     manifest["sha256"][MANIFEST] = _manifest_digest(manifest)
-    with whole(directory / MANIFEST) as partial:
-        partial.write_text(json.dumps(manifest, indent=2) + "\n", encoding="utf-8")
+    _write(directory, files | {MANIFEST: (json.dumps(manifest, indent=2) + "\n").encode()})
 
 
 def copy_bundle(source: Path, target: Path) -> None:
-    """Copy a bundle byte for byte, in place of what was there, its manifest last.
-
-    Raises `RedhandedError` if the source is no whole bundle.
-    """
+    """Copy a bundle byte for byte, in place of what was there; raises `RedhandedError` if it is not whole."""
     read_manifest(source)
-    if target.resolve() == source.resolve():
-        return
-    target.mkdir(parents=True, exist_ok=True)
-    for name in (MANIFEST, ARRAYS, ENCODER):
-        (target / name).unlink(missing_ok=True)
-    for name in (ARRAYS, ENCODER, MANIFEST):
-        if (source / name).is_file():
-            with whole(target / name) as partial:
-                partial.write_bytes((source / name).read_bytes())
+    if target.resolve() != source.resolve():
+        _write(target, {file.name: file.read_bytes() for file in _files(source) if file.is_file()})
+
+
+def _files(directory: Path) -> list[Path]:
+    """The manifest is the last, so that a bundle without a manifest is an unfinished one."""
+    return [directory / name for name in (ARRAYS, ENCODER, MANIFEST)]
+
+
+def _write(directory: Path, contents: Mapping[str, bytes]) -> None:
+    directory.mkdir(parents=True, exist_ok=True)
+    for file in reversed(_files(directory)):  # of an earlier bundle, which may have had an encoder
+        file.unlink(missing_ok=True)
+    for name, content in contents.items():
+        with whole(directory / name) as partial:
+            partial.write_bytes(content)
 
 
 def _manifest_digest(manifest: dict[str, Any]) -> str:
@@ -114,13 +104,9 @@ def _manifest_digest(manifest: dict[str, Any]) -> str:
 
 
 def bundle_digest(directory: Path) -> str:
-    """Return the SHA-256 of the bundle's files: arrays, encoder, manifest, each after its length.
-
-    Equal digests are one detector, tuned on one stream. A copy keeps it.
-    """
+    """Return the SHA-256 of the bundle's files: arrays, encoder, manifest, each after its length."""
     hashed = hashlib.sha256()
-    for name in (ARRAYS, ENCODER, MANIFEST):
-        file = directory / name
+    for file in _files(directory):
         content = file.read_bytes() if file.is_file() else b""
         hashed.update(len(content).to_bytes(8, "big") + content)
     return hashed.hexdigest()
@@ -168,10 +154,7 @@ def read_manifest(directory: Path) -> dict[str, Any]:
 
 
 def load_bundle(directory: Path | str) -> CountingDetector[Any]:
-    """Read a bundle, checking every digest, and return its detector, of one of `KINDS`.
-
-    Raises `RedhandedError` if anything does not fit.
-    """
+    """Return the detector of a bundle; raises `RedhandedError` if a digest or anything else does not fit."""
     directory = Path(directory)
     manifest = read_manifest(directory)
     kind = KINDS.get(manifest["detector"])

@@ -8,7 +8,7 @@ import numpy as np
 
 from redhanded.detectors.base import Detector
 from redhanded.detectors.index import principal_axes
-from redhanded.detectors.intervals import Replay, rates
+from redhanded.detectors.intervals import Replay, last_within, rates
 from redhanded.detectors.pairs import FPR, Calibration, allowed_flags, calibrate_similarity
 from redhanded.detectors.similarity import SimilarityDetector
 from redhanded.errors import RedhandedError
@@ -96,37 +96,25 @@ def _calibrate_statistic(
             f"stream: {len(features):,} benign images are too few for the statistic of "
             f"{type(detector).__name__}, or all alike; give more and different ones"
         )
-    if sweep.replay(float(steps[0]), allowed).flags > allowed:  # a statistic of -inf alarms at any threshold
+
+    def flags(threshold: float) -> int:
+        return sweep.replay(threshold, allowed).flags
+
+    if flags(float(steps[0])) > allowed:  # a statistic of -inf alarms at any threshold
         raise RedhandedError(
             f"fpr: {fpr:g} is out of reach: too many benign images in a row are alike; remove duplicates "
             "from the stream, or send it in random order"
         )
-    # bisect for the last step within the allowance. Where an early ban makes the statistic begin anew, fewer
-    # alarms may follow; then its next larger neighbour breaks the rule
-    low, high = 0, len(steps)
-    while high - low > 1:
-        middle = (low + high) // 2
-        if sweep.replay(float(steps[middle]), allowed).flags <= allowed:
-            low = middle
-        else:
-            high = middle
+    low = last_within(steps, flags, allowed)
     threshold = float(steps[low])
     if low:  # halfway between two values that occur, so that no rounding can tip one over the threshold
         halfway = float((steps[low - 1] + steps[low]) / 2)
-        if steps[low - 1] < halfway and sweep.replay(halfway, allowed).flags <= allowed:
+        if steps[low - 1] < halfway and flags(halfway) <= allowed:
             threshold = halfway
-    chosen = sweep.replay(threshold)
-    return (
-        replace(detector, threshold=threshold),
-        StatisticCalibration(
-            threshold,
-            fpr,
-            detector.flags_to_ban,
-            len(features),
-            chosen.flags,
-            len(chosen.bans),
-            **rates(chosen, detector.flags_to_ban),
-        ),
+    chosen, quota = sweep.replay(threshold), detector.flags_to_ban
+    found = rates(chosen, quota)
+    return replace(detector, threshold=threshold), StatisticCalibration(
+        threshold, fpr, quota, len(features), chosen.flags, len(chosen.bans), **found
     )
 
 

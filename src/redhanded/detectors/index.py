@@ -50,6 +50,29 @@ def principal_axes(features: FeatureArray, count: int = 3) -> Float32[np.ndarray
     return np.ascontiguousarray(axes[:, kept].T, dtype=np.float32)
 
 
+class Growing:
+    """An array [n, ...] that grows by rows, at first a copy; its room doubles, so that n rows cost O(n)."""
+
+    def __init__(self, rows: np.ndarray) -> None:
+        self._room, self._count = rows.copy(), len(rows)
+
+    def __len__(self) -> int:
+        return self._count
+
+    @property
+    def rows(self) -> np.ndarray:
+        """A view."""
+        return self._room[: self._count]
+
+    def append(self, row: object) -> None:
+        if self._count == len(self._room):
+            room = np.empty((max(4, 2 * self._count), *self._room.shape[1:]), self._room.dtype)
+            room[: self._count] = self._room
+            self._room = room
+        self._room[self._count] = row
+        self._count += 1
+
+
 class NearPairIndex:
     """A growing list of features that answers "who is nearer than `radius`?" exactly (strictly nearer)."""
 
@@ -62,17 +85,16 @@ class NearPairIndex:
         # by as much; SLACK covers it
         self._scale = 1.0 / (max(radius, np.finfo(np.float64).tiny) * SLACK)
         self._steps = _steps(self._axes.shape[1])
-        self._rows = np.empty((4, dimensions), np.float32)
-        self._count = 0
+        self._rows = Growing(np.empty((0, dimensions), np.float32))
         self._cells: dict[tuple[int, ...], list[int]] = {}
 
     def __len__(self) -> int:
-        return self._count
+        return len(self._rows)
 
     @property
     def rows(self) -> FeatureArray:
         """The features held [n, d], in arrival order; a view."""
-        return self._rows[: self._count]
+        return self._rows.rows
 
     def _cell(self, feature: np.ndarray) -> tuple[int, ...]:
         place = feature.astype(np.float64) @ self._axes * self._scale
@@ -87,16 +109,13 @@ class NearPairIndex:
         if not found:
             return np.empty(0, np.int64), np.empty(0)
         nominated = np.array(sorted(found), np.int64)
-        measured = distances(feature, self._rows[nominated])
+        measured = distances(feature, self.rows[nominated])
         near = measured < self.radius
         return nominated[near], measured[near]
 
     def append(self, feature: np.ndarray) -> None:
-        if self._count == len(self._rows):
-            self._rows = np.concatenate([self._rows, np.empty_like(self._rows)])
-        self._rows[self._count] = feature
-        self._cells.setdefault(self._cell(feature), []).append(self._count)
-        self._count += 1
+        self._cells.setdefault(self._cell(feature), []).append(len(self))
+        self._rows.append(feature)
 
 
 def near_pairs(

@@ -1,11 +1,25 @@
 """Intervals of rates: flags are rare events, bans are sums of 50 of them."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 from scipy.stats import beta
 
-from redhanded.types import Int
+from redhanded.types import Float64, Int
+
+
+def last_within(steps: Float64[np.ndarray, " k"], flags: Callable[[float], int], allowed: int) -> int:
+    """Bisect for the place of the last threshold at which a stream earns at most `allowed` flags.
+
+    A ban wipes a history, so fewer flags may follow at a looser threshold. Then the next larger one breaks
+    the rule, but not every larger one. The first is not asked.
+    """
+    low, high = 0, len(steps)
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (middle, high) if flags(float(steps[middle])) <= allowed else (low, middle)
+    return low
 
 
 def clopper_pearson(events: int, trials: int, confidence: float = 0.95) -> tuple[float, float]:
@@ -19,26 +33,20 @@ def clopper_pearson(events: int, trials: int, confidence: float = 0.95) -> tuple
 
 
 def ban_rate_interval(
-    counts: Int[np.ndarray, " n"],
-    flags_to_ban: int,
-    *,
-    confidence: float = 0.95,
-    block: int | None = None,
-    draws: int = 2000,
+    counts: Int[np.ndarray, " n"], flags_to_ban: int, *, confidence: float = 0.95, draws: int = 2000
 ) -> tuple[float, float]:
     """Interval of bans per query by a circular-block bootstrap over the per-query counts of a benign stream.
 
-    A ban is a sum of `flags_to_ban` flags, so its rate is far less noisy than a binomial's; blocks keep the
-    runs of neighbouring flags (Politis and Romano 1992). They hold 500 queries, a fiftieth of a stream that
-    is shorter than 25,000. The draws are seeded, so equal streams give equal intervals.
-    No resampling can tell how rare the flags of a flagless stream are: its interval is the flags' exact one.
+    A ban is a sum of `flags_to_ban` flags, so its rate is far less noisy than a binomial's. Blocks of 500
+    queries (a fiftieth of a stream below 25,000) keep the runs of neighbouring flags (Politis and Romano
+    1992). The draws are seeded. A flagless stream, which cannot be resampled, has the flags' exact interval.
     """
     n = len(counts)
     if n == 0:
         return 0.0, 1.0
     if not counts.any():
         return 0.0, clopper_pearson(0, n, confidence)[1] / flags_to_ban
-    block = max(1, min(500, n // 50)) if block is None else min(block, n)
+    block = max(1, min(500, n // 50))
     window = np.concatenate([[0], np.cumsum(np.concatenate([counts, counts[: block - 1]]))])
     sums = window[block:] - window[:-block]  # one block from every place, around the end
     rng = np.random.default_rng(0)

@@ -6,7 +6,7 @@ from typing import Literal, get_args
 import numpy as np
 
 from redhanded.detectors.base import Encoder, check_images
-from redhanded.detectors.statistic import Evidence, StatisticDetector, check_choice, check_threshold
+from redhanded.detectors.statistic import Evidence, StatisticDetector, check_choice, check_threshold, one_each
 from redhanded.errors import RedhandedError
 from redhanded.types import FeatureArray, Float32
 
@@ -19,7 +19,7 @@ class LikelihoodMemory:
     """Running sums of one account's log-likelihoods l since it was opened (or since the capacity wiped it).
 
     `centre` and `squares` are the mean and the sum of squared deviations (Welford 1962) of what the spread
-    is of: the running means, or l itself.
+    is of: the running means, or l.
     """
 
     queries: int = 0
@@ -41,18 +41,16 @@ class LikelihoodDetector(StatisticDetector[LikelihoodMemory]):
 
     Args:
         encoder: images to their log-likelihood [n, 1].
-        alpha: mean log-likelihood of benign queries. From `mean_likelihood`.
-        threshold: -beta; strict. From `calibrate`. The paper's beta, 0.3763, and its alpha, -1.2986, belong
-            to its own VQ-VAE.
+        alpha: mean log-likelihood of benign queries. The paper's, -1.2986, belongs to its own VQ-VAE.
+        threshold: -beta; strict. From `calibrate`. The paper's beta, 0.3763, belongs to its VQ-VAE as well.
         warmup: the first test is at this query of the account (paper §VIII-B: 50).
         spread: "running" is the population standard deviation of A_1, ..., A_t (the released code); "error"
             is the standard error of A_t, the sample standard deviation of l over sqrt(t). The paper's
             "sample standard deviation of this value" names either.
         sides: "one" alarms below alpha (the paper), "two" on both sides, at |A_t - alpha| > beta s_t (the
             released code); its statistic is -|A_t - alpha| / s_t.
-        flags_to_ban: the account is closed when its alarms reach this.
-        capacity: forget all queries, without an alarm, when there are this many. None, the default, never
-            forgets; the released code forgets at 100,000.
+        capacity: forget all queries, without an alarm, when there are this many (the released code:
+            100,000); None never forgets.
 
     Source: paper §VI-B, §VIII-B and the authors' released ELBO detector; the one they tested was not pushed.
     """
@@ -81,23 +79,14 @@ class LikelihoodDetector(StatisticDetector[LikelihoodMemory]):
             )
 
     def features(self, images: np.ndarray) -> FeatureArray:
-        """Return log-likelihoods [n, 1] of images [n, c, h, w] in [0, 1].
-
-        Raises:
-            RedhandedError: other images, or an encoder that does not give one finite number an image.
-        """
-        features = self.encoder(check_images(images))
-        if features.shape[1] != 1:
-            raise RedhandedError(
-                f"encoder: it gives {features.shape[1]} features an image; the likelihood detector takes "
-                "one, the log-likelihood"
-            )
+        """Return log-likelihoods [n, 1], all finite, of images [n, c, h, w] in [0, 1], or raise."""
+        features = one_each(self.encoder(check_images(images)), "likelihood", "the log-likelihood")
         if not np.isfinite(features).all():
             raise RedhandedError("encoder: log-likelihoods are not finite; its weights are damaged")
         return features
 
     def fitted(self, features: FeatureArray) -> "LikelihoodDetector":
-        """Return the detector with `alpha` from a benign stream's log-likelihoods [n, 1]."""
+        """Return the detector with `alpha` of a benign stream [n, 1]."""
         return replace(self, alpha=mean_likelihood(features))
 
     def new_memory(self) -> LikelihoodMemory:
@@ -129,24 +118,17 @@ class LikelihoodDetector(StatisticDetector[LikelihoodMemory]):
 
 
 def mean_likelihood(features: FeatureArray) -> float:
-    """Return `alpha`: the mean log-likelihood of a benign stream [n, 1] (paper §VIII-B).
-
-    Raises:
-        RedhandedError: the stream is empty.
-    """
+    """Return `alpha`: the mean log-likelihood of a benign stream [n, 1] (paper §VIII-B), not empty."""
     if not len(features):
         raise RedhandedError("stream: it is empty; give benign images to estimate alpha from")
     return float(features[:, 0].mean(dtype=np.float64))
 
 
 def auroc(inside: Float32[np.ndarray, "n 1"], outside: Float32[np.ndarray, "m 1"]) -> float:
-    """Return how often an image of `inside` [n, 1] is likelier than one of `outside` [m, 1]; ties count half.
+    """Return how often an image of `inside` is likelier than one of `outside`; ties count half.
 
     The area under the ROC curve of the likelihood as an out-of-distribution score (proposed in paper
-    §VIII-B): 0.5 tells nothing apart.
-
-    Raises:
-        RedhandedError: a set is empty.
+    §VIII-B): 0.5 tells nothing apart. Raises `RedhandedError` for an empty set.
     """
     for name, features in (("inside", inside), ("outside", outside)):
         if not len(features):

@@ -6,57 +6,22 @@ distance decides.
 
 import numpy as np
 
-from redhanded.detectors.index import distances
+from redhanded.detectors.index import Growing, distances
 from redhanded.types import FeatureArray, Float32, Float64, Int
 
 BLOCK = 256
 """Queries whose matrix products are taken at once: enough to reuse the history, 61 MB against 60,000 rows."""
 
 
-class Growing:
-    """An array [n, *shape] that grows by rows; its room doubles, so that n rows cost O(n)."""
-
-    def __init__(self, shape: tuple[int, ...], dtype: type[np.generic]) -> None:
-        self._room = np.empty((0, *shape), dtype)
-        self._count = 0
-
-    @classmethod
-    def of(cls, rows: np.ndarray) -> "Growing":
-        """Start with a copy of `rows`."""
-        growing = cls(rows.shape[1:], rows.dtype.type)
-        growing._room, growing._count = rows.copy(), len(rows)
-        return growing
-
-    def __len__(self) -> int:
-        return self._count
-
-    @property
-    def rows(self) -> np.ndarray:
-        """A view."""
-        return self._room[: self._count]
-
-    def append(self, row: object) -> None:
-        if self._count == len(self._room):
-            room = np.empty((max(4, 2 * self._count), *self._room.shape[1:]), self._room.dtype)
-            room[: self._count] = self._room
-            self._room = room
-        self._room[self._count] = row
-        self._count += 1
-
-
 class History:
-    """Features in order of arrival, and the squared norms that estimate distances to them."""
+    """Features in order of arrival, at first a copy of those given, and the squared norms of them."""
 
-    def __init__(self, dimensions: int) -> None:
-        self._features = Growing((dimensions,), np.float32)
-        self._norms = Growing((), np.float64)
+    def __init__(self, features: FeatureArray) -> None:
+        self._features, self._norms = Growing(features), Growing(_norms(features))
 
     @classmethod
-    def of(cls, features: FeatureArray) -> "History":
-        """Start with a copy of features [n, d]."""
-        history = cls(features.shape[1])
-        history._features, history._norms = Growing.of(features), Growing.of(_norms(features))
-        return history
+    def empty(cls, dimensions: int) -> "History":
+        return cls(np.empty((0, dimensions), np.float32))
 
     def __len__(self) -> int:
         return len(self._features)
@@ -97,9 +62,9 @@ class Search:
         self._slack = (8 * dimensions + 64) * (2.0**-24 * float(largest) + float(np.finfo(np.float32).tiny))
 
     def nearest(self, place: int, count: int) -> tuple[Int[np.ndarray, " k"], Float64[np.ndarray, " k"]]:
-        """Return places and distances of the `count` rows nearest to a query, the nearest first.
+        """Return places and distances of the `count` rows nearest to a query (or all), the nearest first.
 
-        Fewer if the history holds fewer; of equally near rows the earliest come first.
+        Of equally near rows the earliest come first.
         """
         estimates = np.concatenate([self._before[place], self._among[place][self._joined]])
         if len(estimates) > count:

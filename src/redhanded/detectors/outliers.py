@@ -5,15 +5,12 @@ from dataclasses import dataclass
 import numpy as np
 
 from redhanded.detectors.base import Encoder, check_images
-from redhanded.detectors.statistic import Evidence, StatisticDetector, check_threshold
-from redhanded.errors import RedhandedError
+from redhanded.detectors.statistic import Evidence, StatisticDetector, check_threshold, one_each
 from redhanded.types import FeatureArray, Float32
 
 
 @dataclass
 class OutlierMemory:
-    """How often an account was flagged."""
-
     flags: int = 0
     banned: bool = False
 
@@ -25,8 +22,7 @@ class OutlierDetector(StatisticDetector[OutlierMemory]):
     Args:
         encoder: images to their log-odds of being in-distribution [n, 1].
         threshold: log-odds below which (strictly) a query is flagged. From `calibrate`.
-        flags_to_ban: the account is closed when its flags reach this; the source judges each query alone,
-            the quota is the similarity detector's (paper §VIII-A).
+        flags_to_ban: the similarity detector's (paper §VIII-A); the source judges each query alone.
 
     Source: Atli et al., "Extraction of complex DNN models: real threat or boogeyman?", 2020.
     """
@@ -40,13 +36,8 @@ class OutlierDetector(StatisticDetector[OutlierMemory]):
 
     def features(self, images: np.ndarray) -> FeatureArray:
         """Return log-odds [n, 1] of images [n, c, h, w] in [0, 1]; raises `RedhandedError` for others."""
-        features = self.encoder(check_images(images))
-        if features.shape[1] != 1:
-            raise RedhandedError(
-                f"encoder: it gives {features.shape[1]} features an image; the outlier detector takes one, "
-                "the log-odds of being in-distribution"
-            )
-        return features
+        what = "the log-odds of being in-distribution"
+        return one_each(self.encoder(check_images(images)), "outlier", what)
 
     def new_memory(self) -> OutlierMemory:
         return OutlierMemory()

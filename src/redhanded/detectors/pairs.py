@@ -6,7 +6,7 @@ from itertools import pairwise
 import numpy as np
 
 from redhanded.detectors.index import near_pairs
-from redhanded.detectors.intervals import Replay, rates
+from redhanded.detectors.intervals import Replay, last_within, rates
 from redhanded.detectors.similarity import Count
 from redhanded.errors import RedhandedError
 from redhanded.types import FeatureArray, Float64, Int
@@ -19,8 +19,7 @@ FPR = 1e-4
 class NearPairs:
     """All pairs of a stream nearer than `radius`, sorted by (later, earlier).
 
-    The nearest neighbour of a query may predate a wipe while another does not, so a replay at another
-    threshold needs every pair, not only the nearest.
+    Not only the nearest: that may predate a wipe while another does not.
     """
 
     later: Int[np.ndarray, " k"]
@@ -32,9 +31,8 @@ class NearPairs:
     @classmethod
     def of(cls, features: FeatureArray, radius: float) -> "NearPairs":
         """Search `features` [n, d], in stream order, once."""
-        blocks = list(near_pairs(features, radius))
-        if not blocks:
-            return cls(np.empty(0, np.int64), np.empty(0, np.int64), np.empty(0), len(features), radius)
+        nothing = (np.empty(0, np.int64), np.empty(0, np.int64), np.empty(0))
+        blocks = [nothing, *near_pairs(features, radius)]
         later, earlier, distance = (np.concatenate(part) for part in zip(*blocks, strict=True))
         return cls(later, earlier, distance, len(features), radius)
 
@@ -42,9 +40,9 @@ class NearPairs:
 def replay_pairs(
     pairs: NearPairs, delta: float, *, count: Count = "queries", flags_to_ban: int = 50
 ) -> Replay:
-    """Judge the stream behind `pairs` at threshold `delta` (at most `pairs.radius`), new account after a ban.
+    """Judge the stream behind `pairs` as a `SimilarityDetector` would, in time linear in their number.
 
-    Equals feeding the features to a `SimilarityDetector`, in time linear in the number of pairs.
+    `delta` is at most `pairs.radius`. Each ban is followed by a new account.
     """
     if delta > pairs.radius:
         raise RedhandedError(f"delta: {delta} exceeds the radius {pairs.radius} up to which pairs are stored")
@@ -88,9 +86,9 @@ class Calibration:
 
 
 def allowed_flags(n: int, *, fpr: float, count: Count, flags_to_ban: int) -> int:
-    """Return the flags that a benign stream of `n` may earn; raises `RedhandedError` if it cannot tune `fpr`.
+    """Return the flags that a benign stream of `n` may earn, before anything is trained or embedded.
 
-    Asks nothing of the images, so it can be called before anything is trained or embedded.
+    Raises `RedhandedError` if the stream cannot tune `fpr`.
     """
     if flags_to_ban < 1:
         raise RedhandedError(f"flags-to-ban: {flags_to_ban} must be at least 1 (the paper uses 50)")
@@ -115,13 +113,9 @@ def calibrate_similarity(
 ) -> tuple[Calibration, NearPairs]:
     """Find the largest δ at which a benign stream [n, d] earns at most `fpr` bans per query.
 
-    The rule is on flags: at most `fpr * n * flags_to_ban` of them. A stream with so few flags cannot earn
-    more than `fpr * n` bans, and flags resolve 50 times finer than bans do. (A ban wipes the history, so
-    flags may fall where δ grows; then this finds a δ whose next larger neighbour breaks the rule.)
-
-    Raises:
-        RedhandedError: the stream is too short to resolve `fpr`, too many of its images are equal, or `fpr`
-            is so large that any threshold fulfils it.
+    The rule is on flags, at most `fpr * n * flags_to_ban`: so few cannot make more bans, and they resolve 50
+    times finer. Raises `RedhandedError` if the stream is too short to resolve `fpr`, too many of its images
+    are equal, or any threshold fulfils `fpr`.
     """
     allowed = allowed_flags(len(features), fpr=fpr, count=count, flags_to_ban=flags_to_ban)
     pairs = _pairs_beyond(features, allowed, count, flags_to_ban)
@@ -133,11 +127,9 @@ def calibrate_pairs(
 ) -> Calibration:
     """Find the largest δ for another target from the near pairs of a stream: no search, no encoder.
 
-    Raises:
-        RedhandedError: as `calibrate_similarity`, or the pairs do not reach as far as the target needs.
+    Raises `RedhandedError` as `calibrate_similarity`, or if the pairs do not reach as far as needed.
     """
-    n = pairs.length
-    allowed = allowed_flags(n, fpr=fpr, count=count, flags_to_ban=flags_to_ban)
+    allowed = allowed_flags(pairs.length, fpr=fpr, count=count, flags_to_ban=flags_to_ban)
 
     def flags(delta: float) -> int:
         return replay_pairs(pairs, delta, count=count, flags_to_ban=flags_to_ban).flags
@@ -152,19 +144,12 @@ def calibrate_pairs(
             f"fpr: {fpr:g} is out of reach: too many benign images are as near to each other as the nearest "
             "pair is; remove duplicates from the stream"
         )
-    # flags(steps[k]) counts the pairs below steps[k]; bisect for the last step within the allowance
-    low, high = 0, len(steps)
-    while high - low > 1:
-        middle = (low + high) // 2
-        if flags(float(steps[middle])) <= allowed:
-            low = middle
-        else:
-            high = middle
+    low = last_within(steps, flags, allowed)  # flags(steps[k]) counts the pairs below steps[k]
     # halfway between two distances that occur, so that no rounding can tip a pair over the threshold
     delta = float((steps[low - 1] + steps[low]) / 2) if low else float(steps[0])
     chosen = replay_pairs(pairs, delta, count=count, flags_to_ban=flags_to_ban)
     found = rates(chosen, flags_to_ban)
-    return Calibration(delta, fpr, count, flags_to_ban, n, chosen.flags, len(chosen.bans), **found)
+    return Calibration(delta, fpr, count, flags_to_ban, pairs.length, chosen.flags, len(chosen.bans), **found)
 
 
 def _most_flags(n: int, count: Count, flags_to_ban: int) -> int:

@@ -8,7 +8,8 @@ import numpy as np
 from scipy.stats import shapiro
 
 from redhanded.detectors.base import Arrays, Verdict, check_images
-from redhanded.detectors.neighbours import BLOCK, Growing, History, Search
+from redhanded.detectors.index import Growing
+from redhanded.detectors.neighbours import BLOCK, History, Search
 from redhanded.detectors.statistic import Evidence, StatisticDetector, check_least, check_threshold
 from redhanded.errors import RedhandedError
 from redhanded.types import FeatureArray, Float64, OutputArray
@@ -30,8 +31,8 @@ class PradaMemory:
     """One account's growing sets, in the order in which their classes came, and the minima of all queries."""
 
     sets: dict[int, GrowingSet] = field(default_factory=dict)
-    minima: Growing = field(default_factory=lambda: Growing((), np.float64))
-    classes: Growing = field(default_factory=lambda: Growing((), np.int64))
+    minima: Growing = field(default_factory=lambda: Growing(np.empty(0)))
+    classes: Growing = field(default_factory=lambda: Growing(np.empty(0, np.int64)))
     """The class of each minimum."""
     queries: int = 0
     flags: int = 0
@@ -126,7 +127,7 @@ class PradaDetector(StatisticDetector[PradaMemory]):
                 yield Evidence(self._statistic(memory) if tested else np.inf)
 
     def _empty(self) -> GrowingSet:
-        return GrowingSet(History(int(np.prod(self.image_shape))), Growing((), np.float64))
+        return GrowingSet(History.empty(int(np.prod(self.image_shape))), Growing(np.empty(0)))
 
     def _remember(self, memory: PradaMemory, label: int, search: Search, rank: int) -> None:
         grown = memory.sets[label]
@@ -179,9 +180,9 @@ class PradaDetector(StatisticDetector[PradaMemory]):
             state["sets"].tolist(), state["thresholds"].tolist(), strict=True
         ):
             part = slice(at, at + size)
-            members, measured = History.of(state["rows"][part]), Growing.of(state["distances"][part])
+            members, measured = History(state["rows"][part]), Growing(state["distances"][part])
             memory.sets[label], at = GrowingSet(members, measured, threshold), at + size
-        memory.minima, memory.classes = Growing.of(state["minima"]), Growing.of(state["classes"])
+        memory.minima, memory.classes = Growing(state["minima"]), Growing(state["classes"])
 
 
 def shapiro_w(values: Float64[np.ndarray, " n"]) -> float:

@@ -16,7 +16,7 @@ from redhanded.types import FeatureArray, OutputArray
 class StatefulMemory:
     """One account's history since it was opened (or since the capacity wiped it)."""
 
-    history: History = field(default_factory=lambda: History(0))
+    history: History = field(default_factory=lambda: History.empty(0))
     offset: int = 0
     """Queries forgotten by capacity wipes: place in the account's log minus place in the history."""
     flags: int = 0
@@ -69,7 +69,7 @@ class StatefulDetector(StatisticDetector[StatefulMemory]):
         at = 0
         while at < len(features):
             if not len(memory.history):
-                memory.history = History(features.shape[1])
+                memory.history = History.empty(features.shape[1])
             # a wipe falls on the end of a block
             room = BLOCK if self.capacity is None else min(BLOCK, self.capacity - len(memory.history))
             block = features[at : at + room]
@@ -83,7 +83,7 @@ class StatefulDetector(StatisticDetector[StatefulMemory]):
                 search.join(place)
                 if len(memory.history) == self.capacity:
                     memory.offset += self.capacity
-                    memory.history = History(features.shape[1])
+                    memory.history = History.empty(features.shape[1])
                 yield found
 
     def arrays(self, memory: StatefulMemory) -> Arrays:
@@ -91,4 +91,4 @@ class StatefulDetector(StatisticDetector[StatefulMemory]):
         return {"rows": memory.history.features}
 
     def refill(self, memory: StatefulMemory, state: Mapping[str, np.ndarray]) -> None:
-        memory.history = History.of(state["rows"])
+        memory.history = History(state["rows"])

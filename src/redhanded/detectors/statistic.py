@@ -53,7 +53,6 @@ class CountingDetector(Detector[T]):
 
     def refill(self, memory: T, state: Mapping[str, np.ndarray]) -> None:
         """Put arrays that were dumped into a new memory, as copies."""
-        del memory, state
 
     def dump(self, memory: T) -> Arrays:
         found = {name: array.copy() for name, array in self.arrays(memory).items()}
@@ -117,11 +116,20 @@ def check_choice(choices: tuple[str, ...], **values: str) -> None:
             raise RedhandedError(f"{name}: {value!r} must be one of {', '.join(choices)}")
 
 
+def one_each(features: FeatureArray, detector: str, what: str) -> FeatureArray:
+    """Return features, or raise `RedhandedError` unless there is one, `what`, an image."""
+    if (width := features.shape[1]) != 1:
+        raise RedhandedError(
+            f"encoder: it gives {width} features an image; the {detector} detector takes one, {what}"
+        )
+    return features
+
+
 def judge(
     memory: Tally,
     queries: Iterable[Evidence],
     threshold: float,
-    flags_to_ban: int = 1,
+    flags_to_ban: int,
     *,
     lasts: bool = False,
 ) -> Verdict:

@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from redhanded.detectors.base import Detector
-from redhanded.detectors.index import distances
-from redhanded.detectors.neighbours import BLOCK, Growing, History, Search
+from redhanded.detectors.index import Growing, distances
+from redhanded.detectors.neighbours import BLOCK, History, Search
 from redhanded.detectors.stateful import StatefulDetector
 from redhanded.errors import RedhandedError
 from redhanded.types import FeatureArray, ImageArray
@@ -89,7 +89,7 @@ def test_the_nearest_are_exact_where_float32_products_are_not(
     rows = (centres[rng.integers(0, 3, 700)] + rng.normal(size=(700, d)) * spread / d**0.5).astype(np.float32)
     detector = detector_of(neighbours=k)
     verdict = detector.update(detector.new_memory(), rows)
-    history = History.of(rows[:400])
+    history = History(rows[:400])
     search = Search(history, rows[400:])
     for place in range(400, 700):
         expected = brute(rows, place, k)
@@ -157,7 +157,7 @@ def test_a_history_is_a_copy_and_begins_small() -> None:
     rows[:] = 9
     assert memory.history.features.tolist() == [[0, 0, 0]]
     assert memory.history._features._room.nbytes <= 4 * 3 * 4
-    growing = Growing.of(np.arange(3))
+    growing = Growing(np.arange(3))
     growing.append(7)
     assert growing.rows.tolist() == [0, 1, 2, 7]
 
