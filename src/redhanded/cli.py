@@ -66,13 +66,6 @@ def main() -> None:
             raise
         print(f"redhanded: {error.name} is not installed; pip install 'redhanded[lab]'", file=sys.stderr)
         sys.exit(2)
-    except OSError as error:
-        where = f": {error.filename}" if error.filename else ""
-        print(
-            f"redhanded: {error.strerror or error}{where}; check the path, its owner and the disk",
-            file=sys.stderr,
-        )
-        sys.exit(2)
     except KeyboardInterrupt:
         print(STOPPED, file=sys.stderr)
         sys.exit(INTERRUPTED)

@@ -8,25 +8,10 @@ from typing import Annotated, Any
 import numpy as np
 import torch
 import typer
-from rich import box
-from rich.console import Console
 from rich.table import Table
 
 import redhanded
-from redhanded.commands.options import (
-    ARTEFACTS,
-    Artefacts,
-    DeviceName,
-    Json,
-    WorldName,
-    announce,
-    chosen,
-    context_of,
-    say,
-    stderr,
-    stdout,
-    world_named,
-)
+from redhanded.commands import options
 from redhanded.detectors import LikelihoodDetector, SimilarityDetector, load_bundle, save_bundle
 from redhanded.detectors.bundle import bundle_digest, copy_bundle, short
 from redhanded.detectors.distinct import deduplicate
@@ -39,7 +24,6 @@ from redhanded.experiments.cells.encoder import TrainEncoder
 from redhanded.experiments.cells.judges import Judge, Outliers, Similarity
 from redhanded.experiments.cells.tuned import BUNDLE, Tuned, tune
 from redhanded.experiments.runner.context import Context
-from redhanded.experiments.runner.run import run_cells
 from redhanded.experiments.runner.store import Record
 from redhanded.experiments.worlds.detectors import DETECTORS
 from redhanded.experiments.worlds.world import World
@@ -53,7 +37,7 @@ COUNTS: dict[str, Count] = {"queries": "queries", "pairs": "pairs"}
 def calibrate(
     out: Annotated[Path, typer.Option(help="Folder of the bundle to write.")],
     detector: Annotated[str, typer.Option(help=f"What judges: {', '.join(DETECTORS)}.")] = "similarity",
-    world: WorldName = "demo",
+    world: options.WorldName = "demo",
     bundle: Annotated[
         Path | None,
         typer.Option(help="Tune the detector of this bundle anew instead of training the world's."),
@@ -83,12 +67,10 @@ def calibrate(
         int | None,
         typer.Option(help="Flags that close an account; by default 50 where queries are flagged, else 1."),
     ] = None,
-    seed: Annotated[
-        int, typer.Option(min=0, max=2**63 - 1, help="Seed of the order in which the images are sent.")
-    ] = 0,
-    artefacts: Artefacts = ARTEFACTS,
-    device: DeviceName = "cpu",
-    as_json: Json = False,
+    seed: Annotated[int, options.seed("the order in which the images are sent")] = 0,
+    artefacts: options.Artefacts = options.ARTEFACTS,
+    device: options.DeviceName = "cpu",
+    as_json: options.Json = False,
 ) -> None:
     """Write a detector, its threshold tuned to a false-positive rate, as a bundle for the guard.
 
@@ -103,25 +85,34 @@ def calibrate(
     benign images besides its threshold (the likelihood's mean, the histogram of hardness), it takes from all
     of yours; of the world's, from those of the victim's kind.
     """
-    chosen_world, show = world_named(world), stderr()
-    rule = chosen(COUNTS, count, "count")
-    judge: Judge = chosen(DETECTORS, detector, "detector")(chosen_world)
+    chosen_world = options.world_named(world)
+    rule = options.chosen(COUNTS, count, "count")
+    judge: Judge = options.chosen(DETECTORS, detector, "detector")(chosen_world)
+    untuned = None if bundle is None else load_bundle(bundle)
     if images is not None and data is not None:
         raise RedhandedError("data: give --images or --data, not both")
-    context = context_of(Path("runs") / chosen_world.name, artefacts, device, show)
-    if images is None and data is None and bundle is None:
+    own = images is None and data is None and bundle is None
+    if own and as_given:
+        raise RedhandedError("as-given: the world's own is tuned on its own stream; give --images or --data")
+    if compared and not own:
+        raise RedhandedError("compared: what is tuned anew is tuned so anyway; leave --compared out")
+    if rule != "queries" and not isinstance(untuned or judge, Similarity | SimilarityDetector):
+        raise RedhandedError("count: only a similarity detector can count pairs; leave --count out")
+    context = options.context_of(Path("runs") / chosen_world.name, artefacts, device)
+    options.folder("out", out)
+    if own:
         cell = _cell(chosen_world, judge, fpr, rule, flags_to_ban, seed, compared=compared)
-        found = _taken_out(cell, context, out, show)
+        found = _taken_out(cell, context, out)
     else:
         stream = _stream(chosen_world, images, data, seed, as_given=as_given)
-        show.print(f"{len(stream.images):,} benign images, {stream.left_out:,} near-duplicates left out")
-        tuned = _tuned(stream, judge, bundle, context, fpr, rule, flags_to_ban)
+        options.tell(f"{len(stream.images):,} benign images, {stream.left_out:,} near-duplicates left out")
+        tuned = _tuned(stream, judge, untuned, context, fpr, rule, flags_to_ban)
         provenance = {"stream": stream.name, "seed": seed, "redhanded": redhanded.__version__}
         save_bundle(out, tuned.detector, tuned.calibration, provenance)
         found = asdict(tuned.calibration)
     found = found | {"bundle_digest": bundle_digest(out)}
-    say(stdout(), [_table(detector if bundle is None else bundle.name, found)], found, as_json=as_json)
-    show.print(f"Bundle: {out}", highlight=False, markup=False)
+    options.say([_table(detector if bundle is None else bundle.name, found)], found, as_json=as_json)
+    options.tell(f"Bundle: {out}")
 
 
 def _cell(
@@ -157,9 +148,9 @@ def _cell(
     return cell
 
 
-def _taken_out(cell: Calibrate | Tune, context: Context, out: Path, show: Console) -> Record:
+def _taken_out(cell: Calibrate | Tune, context: Context, out: Path) -> Record:
     """Copy the cell's bundle, having measured the cell if it is not here; returns its record."""
-    run_cells([cell], context, artefacts=True, started=announce(show))
+    options.prepare([cell], context)
     record, made = context.record(cell), context.artefact(cell) / BUNDLE
     if not made.is_dir():
         raise RedhandedError(
@@ -169,10 +160,7 @@ def _taken_out(cell: Calibrate | Tune, context: Context, out: Path, show: Consol
     copy_bundle(made, out)
     measured = record.get("bundle_digest")
     if measured not in (None, bundle_digest(made)):
-        show.print(
-            f"The record's bundle is {short(measured)}; its artefacts were made again and differ",
-            highlight=False,
-        )
+        options.tell(f"The record's bundle is {short(measured)}; its artefacts were made again and differ")
     return record
 
 
@@ -209,20 +197,18 @@ def _stream(world: World, images: Path | None, data: str | None, seed: int, *, a
 def _tuned(
     stream: _Stream,
     judge: Judge,
-    bundle: Path | None,
+    untuned: Any,
     context: Context,
     fpr: float,
     count: Count,
     flags_to_ban: int | None,
 ) -> Tuned:
-    untuned: Any = None if bundle is None else load_bundle(bundle)
-    quota = flags_to_ban
-    if quota is None:
-        quota = judge.flags_to_ban if untuned is None else untuned.flags_to_ban
+    """Tune a bundle's detector, or else one of the judge's."""
+    quota = (untuned or judge).flags_to_ban if flags_to_ban is None else flags_to_ban
     # before anything is trained
     allowed_flags(len(stream.images), fpr=fpr, count=count, flags_to_ban=quota)
     if untuned is None:
-        run_cells(judge.needs, context, artefacts=True, started=announce(stderr()))
+        options.prepare(judge.needs, context)
         # a bundle is for ONNX Runtime on a CPU, wherever its networks were trained
         untuned = judge.make(replace(context, device=torch.device("cpu")))
     elif untuned.needs_outputs:
@@ -240,17 +226,13 @@ def _tuned(
 
 
 def _table(name: str, found: Record) -> Table:
-    table = Table(
-        title=f"Calibrated detector: {name}",
-        title_justify="left",
-        box=box.SIMPLE_HEAD,
-        caption="FPR: bans per benign query, 95% interval by block bootstrap, on the images that tuned it.",
-        caption_justify="left",
-    )
     near = "delta" in found
     threshold = "threshold δ" if near else "threshold"
-    for column in (threshold, "benign images", "flags", "bans", "flag rate", "FPR", "interval", "bundle"):
-        table.add_column(column, justify="right")
+    table = options.sheet(
+        f"Calibrated detector: {name}",
+        (threshold, "benign images", "flags", "bans", "flag rate", "FPR", "interval", "bundle"),
+        "FPR: bans per benign query, 95% interval by block bootstrap, on the images that tuned it.",
+    )
     table.add_row(
         f"{found['delta' if near else 'threshold']:.6g}",
         f"{found['length']:,}",

@@ -1,15 +1,13 @@
 """`redhanded claims`."""
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich import box
 from rich.table import Table
 from rich.text import Text
 
-from redhanded.commands.options import ARTEFACTS, Json, WorldName, records_of, say, stdout, world_named
+from redhanded.commands import options
 from redhanded.experiments.claims import CLAIMS, Assessment, Reader, Ruling, judge, summary
 from redhanded.experiments.runner.store import Store
 
@@ -23,15 +21,12 @@ STYLES: dict[Ruling, str] = {
 
 
 def claims(
-    world: WorldName = "demo",
-    records: Annotated[
-        Path | None,
-        typer.Option(help="Folder of records; default results/WORLD where it exists, else runs/WORLD."),
-    ] = None,
+    world: options.WorldName = "demo",
+    records: options.Records = None,
     strict: Annotated[
         bool, typer.Option("--strict", help="Exit with 1 if a claim fails that nobody has explained.")
     ] = False,
-    as_json: Json = False,
+    as_json: options.Json = False,
 ) -> None:
     """Say which of the paper's claims hold by the records of a world, which fail, and by which figures.
 
@@ -40,8 +35,8 @@ def claims(
     it fails by the committed records of the demo and small worlds is shown beside it, and changes no
     verdict. Worlds other than the paper's are no reproduction.
     """
-    chosen = world_named(world)
-    read = Reader(chosen, Store(records_of(records, chosen.name), ARTEFACTS).record)
+    chosen = options.world_named(world)
+    read = Reader(chosen, Store(options.records_of(records, chosen.name), options.ARTEFACTS).record)
     judged = judge(CLAIMS, read)
     data = [
         {
@@ -55,21 +50,15 @@ def claims(
         }
         for one in judged
     ]
-    say(stdout(), [_shown(chosen.name, judged), summary(judged)], data, as_json=as_json)
+    options.say([_shown(chosen.name, judged), summary(judged)], data, as_json=as_json)
     if strict and any(one.unexplained for one in judged):
         raise typer.Exit(1)
 
 
 def _shown(world: str, judged: Sequence[Assessment]) -> Table:
-    table = Table(
-        title=f"The paper's claims in the {world} world",
-        title_justify="left",
-        caption="" if world == "paper" else "Not a reproduction.",
-        caption_justify="left",
-        box=box.SIMPLE_HEAD,
-        leading=1,
-        expand=True,
-    )
+    caption = "" if world == "paper" else "Not a reproduction."
+    table = options.sheet(f"The paper's claims in the {world} world", (), caption)
+    table.leading, table.expand = 1, True
     for column, ratio in (("claim", 5), ("source", 2), ("verdict", None), ("figures", 4)):
         table.add_column(column, ratio=ratio, overflow="fold", no_wrap=ratio is None)
     for one in judged:

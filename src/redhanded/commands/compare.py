@@ -4,33 +4,15 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich import box
 from rich.table import Table
 
-from redhanded.commands.options import (
-    ARTEFACTS,
-    Artefacts,
-    DeviceName,
-    EngineName,
-    Jobs,
-    Json,
-    WorldName,
-    announce,
-    chosen,
-    context_of,
-    engine_named,
-    say,
-    stderr,
-    stdout,
-    world_named,
-)
+from redhanded.commands import options
 from redhanded.detectors.pairs import FPR, allowed_flags
 from redhanded.errors import RedhandedError
 from redhanded.experiments.cells import Detect, Watched
 from redhanded.experiments.figures.likelihood import judged, likelihood_curves
 from redhanded.experiments.figures.picture import save
 from redhanded.experiments.runner.context import Context
-from redhanded.experiments.runner.run import run_cells
 from redhanded.experiments.runner.store import Record
 from redhanded.experiments.tables.bundles import NOT_RECORDED, Behind, abbreviated, bundles
 from redhanded.experiments.tables.comparison import HONEST, Comparison, Place
@@ -43,7 +25,7 @@ COLUMNS = (
 
 
 def compare(
-    world: WorldName = "demo",
+    world: options.WorldName = "demo",
     detectors: Annotated[
         str | None, typer.Option(help=f"Detectors, comma-separated: {', '.join(DETECTORS)}; all by default.")
     ] = None,
@@ -55,24 +37,19 @@ def compare(
         ),
     ] = None,
     fpr: Annotated[float, typer.Option(help="Bans per benign query that each is tuned to.")] = FPR,
-    seed: Annotated[
-        int,
-        typer.Option(min=0, max=2**63 - 1, help="Seed of the attacks and of the order of the tuning stream."),
-    ] = 0,
-    time_limit: Annotated[
-        float | None, typer.Option(help="Seconds after which to stop; the same command goes on later.")
-    ] = None,
-    out: Annotated[Path | None, typer.Option(help="Folder of the records; default runs/WORLD.")] = None,
+    seed: Annotated[int, options.seed("the attacks and of the order of the tuning stream")] = 0,
+    time_limit: options.TimeLimit = None,
+    out: options.Out = None,
     markdown: Annotated[Path | None, typer.Option(help="Write the tables to this file as well.")] = None,
     pictures: Annotated[
         Path | None,
         typer.Option(help="Draw the VAE's likelihood curves (Figures 10, 13, 14) in this folder."),
     ] = None,
-    artefacts: Artefacts = ARTEFACTS,
-    device: DeviceName = "cpu",
-    engine: EngineName = "local",
-    jobs: Jobs = None,
-    as_json: Json = False,
+    artefacts: options.Artefacts = options.ARTEFACTS,
+    device: options.DeviceName = "cpu",
+    engine: options.EngineName = "local",
+    jobs: options.Jobs = None,
+    as_json: options.Json = False,
 ) -> None:
     """Put detectors side by side: the same streams, the same benign images and FPR to tune to.
 
@@ -80,41 +57,31 @@ def compare(
     disk holds, takes place once before them all. What is missing is trained, stolen and
     tuned first; finished cells are read from their records.
     """
-    chosen_world, show = world_named(world), stderr()
-    if time_limit is not None and not 0 < time_limit < float("inf"):
-        raise RedhandedError(f"time-limit: {time_limit} is not a number of seconds above 0")
-    names = _listed(detectors) or tuple(DETECTORS)
-    for name in names:
-        chosen(DETECTORS, name, "detectors")
-    comparison = Comparison(chosen_world, names, _listed(streams), fpr, seed)
-    context = context_of(out or Path("runs") / chosen_world.name, artefacts, device, show)
+    chosen_world = options.world_named(world)
+    names = options.several(DETECTORS, detectors, "detectors")
+    comparison = Comparison(chosen_world, tuple(names), tuple(options.listed(streams)), fpr, seed)
+    context = options.context_of(out or Path("runs") / chosen_world.name, artefacts, device)
+    if pictures is not None:
+        options.folder("pictures", pictures)
+    if markdown is not None:
+        options.folder("markdown", markdown.parent)
     cells = list(dict.fromkeys(place.cell for place in comparison.places))
     length = sum(len(part.load()) for part in chosen_world.judging.common)
     allowed_flags(length, fpr=fpr, count="queries", flags_to_ban=1)  # before anything is trained
-    outcome = run_cells(
-        cells,
-        context,
-        time_limit=time_limit,
-        artefacts=pictures is not None,  # records alone cannot be drawn
-        started=announce(show),
-        engine=engine_named(engine, jobs, context.device, show),
-    )
+    drawing = pictures is not None  # which records alone are not enough for
+    outcome = options.measure(cells, context, engine, jobs, artefacts=drawing, time_limit=time_limit)
     behind = bundles(context.store)
     found = [(place, _found(place, context, behind)) for place in comparison.places]
     tables = [_table(stream, found) for stream in dict.fromkeys(place.stream for place, _ in found)]
-    say(stdout(), tables, [_data(place, record) for place, record in found], as_json=as_json)
+    options.say(tables, [_data(place, record) for place, record in found], as_json=as_json)
     if pictures is not None:
         for path in _draw(comparison, context, pictures):
-            show.print(f"Drew {path}", highlight=False, markup=False)
+            options.tell(f"Drew {path}")
     if markdown is not None:
-        markdown.parent.mkdir(parents=True, exist_ok=True)
-        markdown.write_text(as_markdown(found), encoding="utf-8")
-        show.print(f"Tables: {markdown}", highlight=False, markup=False)
-    show.print(
-        f"{len(outcome.measured)} measured now, {len(outcome.finished)} finished before, "
-        f"{len(outcome.left)} left" + ("; run the same command to go on" if outcome.left else ""),
-        highlight=False,
-    )
+        with options.usable("markdown", markdown):
+            markdown.write_text(as_markdown(found), encoding="utf-8")
+        options.tell(f"Tables: {markdown}")
+    options.sum_up(outcome)
 
 
 def _draw(comparison: Comparison, context: Context, folder: Path) -> list[Path]:
@@ -154,10 +121,6 @@ def _draw(comparison: Comparison, context: Context, folder: Path) -> list[Path]:
 Found = list[tuple[Place, Record | None]]
 
 
-def _listed(names: str | None) -> tuple[str, ...]:
-    return tuple(name.strip().lower() for name in (names or "").split(",") if name.strip())
-
-
 def _found(place: Place, context: Context, behind: Behind) -> Record | None:
     """Return what was measured of a place, with the bundle that judged."""
     record = place.record(context.store.record(place.cell))
@@ -175,10 +138,7 @@ def _table(stream: str, found: Found) -> Table:
     rows = [(place, record) for place, record in found if place.stream == stream]
     lengths = {record["queries"] for _, record in rows if record is not None}
     sizes = " and ".join(f"{length:,}" for length in sorted(lengths)) or "no"
-    table = Table(title=f"{stream}: {sizes} queries", title_justify="left", box=box.SIMPLE_HEAD)
-    table.add_column("detector")
-    for name in COLUMNS:
-        table.add_column(name, justify="right")
+    table = options.sheet(f"{stream}: {sizes} queries", ("detector", *COLUMNS), left=("detector",))
     for place, record in rows:
         table.add_row(place.detector, *_cells(record))
     return table

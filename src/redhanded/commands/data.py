@@ -6,12 +6,10 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich import box, progress
-from rich.console import Console
+from rich import progress
 from rich.filesize import decimal
-from rich.table import Table
 
-from redhanded.commands.options import Json, say, stderr, stdout
+from redhanded.commands import options
 from redhanded.lab.data.archive import available, data_root
 from redhanded.lab.data.fetch import BYTES, Progress, fetch
 from redhanded.lab.data.sources import SOURCES
@@ -20,20 +18,14 @@ app = typer.Typer(help="List and fetch the image sets.", no_args_is_help=True)
 
 
 @app.command("list")
-def list_sets(as_json: Json = False) -> None:
+def list_sets(as_json: options.Json = False) -> None:
     """List the image sets of the paper and which of them are here."""
     here: dict[str, list[str]] = {}
     for name, split in available():
         here.setdefault(name, []).append(split)
-    table = Table(
-        title=f"Image sets in {data_root()}",
-        title_justify="left",
-        box=box.SIMPLE_HEAD,
-        caption="Set $REDHANDED_DATA to use another folder.",
-        caption_justify="left",
-    )
-    for column in ("name", "title", "classes", "fetched", "here"):
-        table.add_column(column)
+    columns = ("name", "title", "classes", "fetched", "here")
+    caption = "Set $REDHANDED_DATA to use another folder."
+    table = options.sheet(f"Image sets in {data_root()}", columns, caption, left=columns)
     data = []
     for name, source in SOURCES.items():
         splits = ", ".join(here.get(name, [])) or "no"
@@ -49,7 +41,7 @@ def list_sets(as_json: Json = False) -> None:
                 "here": here.get(name, []),
             }
         )
-    say(stdout(), [table], data, as_json=as_json)
+    options.say([table], data, as_json=as_json)
 
 
 @app.command("fetch")
@@ -60,16 +52,16 @@ def fetch_set(
     ] = None,
 ) -> None:
     """Download the official archive of a set, check it, and pack it into $REDHANDED_DATA."""
-    show = stderr()
-    with _bar(show) as report:
+    with _bar() as report:
         paths = fetch(name, source=source, progress=report)
     for path in paths:
-        show.print(f"Packed {path}", highlight=False, markup=False)
+        options.tell(f"Packed {path}")
 
 
 @contextmanager
-def _bar(console: Console) -> Iterator[Progress]:
+def _bar() -> Iterator[Progress]:
     """Yield what `fetch` reports to: one bar, of bytes or images; silent where none can be drawn."""
+    console = options.stderr()
     columns = (
         progress.TextColumn("{task.description}"),
         progress.BarColumn(bar_width=24),

@@ -6,20 +6,7 @@ from typing import Annotated
 
 import typer
 
-from redhanded.commands.options import (
-    ARTEFACTS,
-    Artefacts,
-    DeviceName,
-    Json,
-    announce,
-    chosen,
-    context_of,
-    say,
-    stderr,
-    stdout,
-    world_named,
-)
-from redhanded.errors import OutOfTimeError
+from redhanded.commands import options
 from redhanded.experiments.pages.demo import Demo
 from redhanded.experiments.pages.demo_page import (
     benign_table,
@@ -28,7 +15,6 @@ from redhanded.experiments.pages.demo_page import (
     write_pictures,
     write_report,
 )
-from redhanded.experiments.runner.run import run_cells
 
 DATA = {"digits": "demo", "cifar10": "small"}
 
@@ -43,9 +29,9 @@ def demo(
     pictures: Annotated[
         Path | None, typer.Option(help="Also write the report's figures as PNG here.")
     ] = None,
-    artefacts: Artefacts = ARTEFACTS,
-    device: DeviceName = "cpu",
-    as_json: Json = False,
+    artefacts: options.Artefacts = options.ARTEFACTS,
+    device: options.DeviceName = "cpu",
+    as_json: options.Json = False,
 ) -> None:
     """Steal a model, watch the guard catch the thief, and read the bill.
 
@@ -53,14 +39,13 @@ def demo(
     sampling, JB-top3 and JBA-PGD, replays their queries before the guard, and prints what theft cost. Also
     writes report.html. Stop it at any time: the same command goes on where it stopped.
     """
-    world = world_named(chosen(DATA, data, "data"))
+    world = options.world_named(options.chosen(DATA, data, "data"))
     folder = out or Path("runs") / world.name
-    show = stderr()
-    context = context_of(folder, artefacts, device, show)
+    context = options.context_of(folder, artefacts, device)
+    if pictures is not None:
+        options.folder("pictures", pictures)
     story = Demo.of(world, ("per-pair", "released") if world.name == "small" else ("per-pair",))
-    outcome = run_cells(story.cells, context, artefacts=True, started=announce(show))
-    if outcome.left:
-        raise OutOfTimeError("demo: not every cell was measured; run it again")
+    options.prepare(story.cells, context)
     view = story.view(context)
     write_report(folder / "report.html", view)
     if pictures is not None:
@@ -72,5 +57,5 @@ def demo(
         "victim_accuracy": view.victim_accuracy,
         "delta": view.delta,
     }
-    say(stdout(), [result_table(view), benign_table(view), encoder_table(view)], data_out, as_json=as_json)
-    show.print(f"Report: {folder / 'report.html'}", highlight=False, markup=False)
+    options.say([result_table(view), benign_table(view), encoder_table(view)], data_out, as_json=as_json)
+    options.tell(f"Report: {folder / 'report.html'}")

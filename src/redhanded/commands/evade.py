@@ -2,33 +2,15 @@
 
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
-from rich import box
 from rich.table import Table
 
-from redhanded.commands.options import (
-    ARTEFACTS,
-    Artefacts,
-    DeviceName,
-    EngineName,
-    Jobs,
-    Json,
-    WorldName,
-    announce,
-    chosen,
-    context_of,
-    engine_named,
-    say,
-    stderr,
-    stdout,
-    world_named,
-)
+from redhanded.commands import options
 from redhanded.detectors import load_bundle
 from redhanded.detectors.bundle import read_manifest
 from redhanded.errors import RedhandedError
-from redhanded.experiments.runner.run import run_cells
 from redhanded.experiments.tables.evasion import (
     ORDERS,
     POLICIES,
@@ -43,13 +25,11 @@ from redhanded.experiments.worlds.attacks import ATTACKS
 from redhanded.experiments.worlds.world import LOGGED
 from redhanded.lab.types import Order
 
-ORDER_NAMES: dict[str, Order] = {order: order for order in ORDERS}
-
 
 def evade(
     name: Annotated[str, typer.Argument(help=f"The attack: {', '.join(ATTACKS)}.")],
     detector: Annotated[Path, typer.Option(help="Bundle of the detector to evade.")],
-    world: WorldName = "demo",
+    world: options.WorldName = "demo",
     budget: Annotated[
         int | None, typer.Option(help="Queries of each theft; by default ten per seed of the world's few.")
     ] = None,
@@ -66,13 +46,13 @@ def evade(
     policies: Annotated[
         str | None, typer.Option(help=f"Comma-separated, of {', '.join(POLICIES)}; all by default.")
     ] = None,
-    seed: Annotated[int, typer.Option(min=0, max=2**63 - 1, help="Seed of the thefts.")] = 0,
-    out: Annotated[Path | None, typer.Option(help="Folder of the records; default runs/WORLD.")] = None,
-    artefacts: Artefacts = ARTEFACTS,
-    device: DeviceName = "cpu",
-    engine: EngineName = "local",
-    jobs: Jobs = None,
-    as_json: Json = False,
+    seed: Annotated[int, options.seed("the thefts")] = 0,
+    out: options.Out = None,
+    artefacts: options.Artefacts = options.ARTEFACTS,
+    device: options.DeviceName = "cpu",
+    engine: options.EngineName = "local",
+    jobs: options.Jobs = None,
+    as_json: options.Json = False,
 ) -> None:
     """Price a theft by a thief who knows the detector: the fewest accounts that reach an accuracy.
 
@@ -80,11 +60,11 @@ def evade(
     order and under every account policy, which cost the thief nothing. What was stolen before is not stolen
     again.
     """
-    chosen_world, show = world_named(world), stderr()
-    chosen(ATTACKS, name, "attack")
-    wanted = _chosen(adaptations, ADAPTATIONS, "adaptations")
-    sent_in = [ORDER_NAMES[order] for order in _chosen(orders, ORDER_NAMES, "orders")]
-    behaving = _chosen(policies, POLICIES, "policies")
+    chosen_world = options.world_named(world)
+    options.chosen(ATTACKS, name, "attack")
+    wanted = options.several(ADAPTATIONS, adaptations, "adaptations")
+    sent_in = [options.ORDERS[order] for order in options.several(ORDERS, orders, "orders")]
+    behaving = options.several(POLICIES, policies, "policies")
     if accuracy is not None and not 0 <= accuracy <= 1:
         raise RedhandedError(f"accuracy: {accuracy} must lie between 0 and 1")
     if accuracy is None and "none" not in wanted:
@@ -95,15 +75,9 @@ def evade(
     if budget > LOGGED:
         raise RedhandedError(f"budget: a theft is replayed from its log, of {LOGGED:,} queries at most")
     judge = load_bundle(detector)
-    context = context_of(out or Path("runs") / chosen_world.name, artefacts, device, show)
+    context = options.context_of(out or Path("runs") / chosen_world.name, artefacts, device)
     stolen = thefts(chosen_world, name.lower(), wanted, budget, seed)
-    run_cells(
-        list(stolen.values()),
-        context,
-        artefacts=True,
-        started=announce(show),
-        engine=engine_named(engine, jobs, context.device, show),
-    )
+    options.measure(list(stolen.values()), context, engine, jobs, artefacts=True)
     some = next(iter(stolen.values()))
     usual = some.attack.order
     sent_in = list(dict.fromkeys([usual, *sent_in]))
@@ -123,48 +97,25 @@ def evade(
         "benign_floor": None if best is None else best.benign_floor,
         "attempts": [asdict(attempt) for attempt in tried],
     }
-    say(stdout(), [_table(tried, usual, bar), _answer(best, bar)], data, as_json=as_json)
-
-
-def _chosen(names: str | None, among: Any, field: str) -> list[str]:
-    listed = [name.strip().lower() for name in (names or "").split(",") if name.strip()] or list(among)
-    for name in listed:
-        chosen(among, name, field)
-    return listed
+    options.say([_table(tried, usual, bar), _answer(best, bar)], data, as_json=as_json)
 
 
 def _table(tried: list[Attempt], usual: Order, bar: float) -> Table:
     """Return the cheapest order and policy of every adaptation, cheapest first."""
-    best = [
-        cheapest([attempt for attempt in tried if attempt.adaptation == adaptation], 0.0)
-        for adaptation in dict.fromkeys(attempt.adaptation for attempt in tried)
-    ]
-    plain = [
-        next(
-            (
-                a
-                for a in tried
-                if (a.adaptation, a.order, a.policy) == (b.adaptation, usual, "one until banned")
-            ),
-            None,
-        )
-        for b in best
-        if b is not None
-    ]
-    table = Table(
-        title="The cheapest order and policy of every adaptation",
-        title_justify="left",
-        caption=f"Below {bar:.1%} a clone is not good enough. Plain: the attack's own order, one account "
-        "until it is banned. Floor: the bans of as many held-out honest queries (~: scaled up).",
-        caption_justify="left",
-        box=box.SIMPLE_HEAD,
+    rows = []
+    for adaptation in dict.fromkeys(attempt.adaptation for attempt in tried):
+        own = {(one.order, one.policy): one for one in tried if one.adaptation == adaptation}
+        if (best := cheapest(list(own.values()), 0.0)) is not None:
+            rows.append((best, own.get((usual, "one until banned"))))
+    figures = ("accuracy", "queries", "plain accounts", "accounts", "bans", "floor")
+    table = options.sheet(
+        "The cheapest order and policy of every adaptation",
+        ("adaptation", *figures, "order", "policy"),
+        f"Below {bar:.1%} a clone is not good enough. Plain: the attack's own order, one account until it is "
+        "banned. Floor: the bans of as many held-out honest queries (~: scaled up).",
+        left=("adaptation", "order", "policy"),
     )
-    table.add_column("adaptation", no_wrap=True)
-    for column in ("accuracy", "queries", "plain accounts", "accounts", "bans", "floor"):
-        table.add_column(column, justify="right")
-    table.add_column("order")
-    table.add_column("policy")
-    rows = [(a, b) for a, b in zip([b for b in best if b is not None], plain, strict=True)]
+    table.columns[0].no_wrap = True
     for attempt, simple in sorted(rows, key=lambda row: (row[0].accounts_used, row[0].flags)):
         enough = "" if attempt.accuracy >= bar else " (too low)"
         table.add_row(

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 from matplotlib.figure import Figure
 
-from redhanded.commands.options import stderr
+from redhanded.commands import options
 from redhanded.errors import RedhandedError
 from redhanded.experiments.figures.picture import save
 from redhanded.experiments.figures.queries import (
@@ -40,9 +40,10 @@ def figures(
             f"records: {records} holds no extraction records; make some with `redhanded run`"
         )
     detections = [record for record in read if record.get("kind") == "detection"]
+    options.folder("out", out)
     for name, figure in _drawn(found, detections):
         save(figure, out / name)
-        stderr().print(f"Drew {out / name}.png and .svg", highlight=False, markup=False)
+        options.tell(f"Drew {out / name}.png and .svg")
 
 
 def _drawn(records: list[dict[str, Any]], detections: list[dict[str, Any]]) -> Iterator[tuple[str, Figure]]:

@@ -2,36 +2,43 @@
 
 import json
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import Annotated, Any, TypeVar, get_args
 
 import torch
 import typer
+from rich import box, progress
 from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    TextColumn,
-    TimeElapsedColumn,
-    TimeRemainingColumn,
-)
 from rich.table import Table
 
 from redhanded.errors import RedhandedError
 from redhanded.experiments.runner.cluster import cluster
 from redhanded.experiments.runner.context import Cell, Context
 from redhanded.experiments.runner.local import local
-from redhanded.experiments.runner.run import Engine
+from redhanded.experiments.runner.run import Engine, Outcome, run_cells
 from redhanded.experiments.runner.scheduler import Lost
 from redhanded.experiments.runner.store import Store
 from redhanded.experiments.worlds import WORLDS
 from redhanded.experiments.worlds.world import World
 from redhanded.guard import Mode
-from redhanded.lab.training import Progress as Told
+from redhanded.lab.training import Progress
 from redhanded.lab.types import Fidelity, Order
+
+
+def seed(of: str) -> Any:
+    """Return the option for a seed of something."""
+    return typer.Option(min=0, max=2**63 - 1, help=f"Seed of {of}.")
+
+
+def _seconds(limit: float | None) -> float | None:
+    if limit is not None and not 0 < limit < float("inf"):
+        raise RedhandedError(f"time-limit: {limit} is not a number of seconds above 0")
+    return limit
+
 
 WorldName = Annotated[
     str, typer.Option("--world", help="demo (embedded, minutes), small (CIFAR-10 on a CPU) or paper (a GPU).")
@@ -40,8 +47,9 @@ ModeName = Annotated[
     str,
     typer.Option("--mode", help="paper: the query that closes an account is answered; enforce: refused."),
 ]
-Seed = Annotated[
-    int, typer.Option("--seed", min=0, max=2**63 - 1, help="Seed of everything random, the order included.")
+TimeLimit = Annotated[
+    float | None,
+    typer.Option(callback=_seconds, help="Seconds after which to stop; the same command goes on later."),
 ]
 DeviceName = Annotated[str, typer.Option("--device", help="cpu, cuda or cuda:N.")]
 EngineName = Annotated[
@@ -63,6 +71,11 @@ Jobs = Annotated[
     ),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON for machines instead of tables.")]
+Out = Annotated[Path | None, typer.Option(help="Folder of the records; default runs/WORLD.")]
+Records = Annotated[
+    Path | None,
+    typer.Option(help="Folder of records; default results/WORLD where it exists, else runs/WORLD."),
+]
 Artefacts = Annotated[
     Path, typer.Option("--artefacts", help="Folder of trained models and query logs, shared by all runs.")
 ]
@@ -90,7 +103,20 @@ def chosen(known: Mapping[str, T], name: str, field: str) -> T:
         raise RedhandedError(f"{field}: unknown {name!r}; choose from {', '.join(known)}") from None
 
 
-def device_named(name: str) -> torch.device:
+def listed(names: str | None) -> list[str]:
+    """Return the names of a comma list."""
+    return [name.strip().lower() for name in (names or "").split(",") if name.strip()]
+
+
+def several(known: Collection[str], names: str | None, field: str) -> list[str]:
+    """Return the names of a comma list, by default all known ones; raises `RedhandedError` for another."""
+    found = listed(names) or list(known)
+    for name in found:
+        chosen(dict.fromkeys(known), name, field)
+    return found
+
+
+def _device_named(name: str) -> torch.device:
     """Return a device that works here; raises `RedhandedError` otherwise."""
     try:
         device = torch.device(name)
@@ -100,16 +126,6 @@ def device_named(name: str) -> torch.device:
             f"device: {name!r} cannot be used here ({str(error).splitlines()[0]}); use --device cpu"
         ) from error
     return device
-
-
-def engine_named(name: str, jobs: int | None, device: torch.device, console: Console) -> Engine:
-    """Return what measures cells; raises `RedhandedError` for an unknown name or if Ray is not installed."""
-
-    def lost(cell: Cell, how: str) -> None:
-        line = f"{cell.label}: its worker died ({how}); another one starts it again"
-        console.print(line, highlight=False, markup=False)
-
-    return chosen(ENGINES, name, "engine")(jobs, device, lost)
 
 
 def records_of(given: Path | None, world: str) -> Path:
@@ -126,71 +142,132 @@ def records_of(given: Path | None, world: str) -> Path:
     return folder
 
 
-def context_of(records: Path, artefacts: Path, device: str, console: Console) -> Context:
+@contextmanager
+def usable(field: str, path: Path) -> Iterator[None]:
+    """Turn what the system has against a path that the user named into one line."""
+    try:
+        yield
+    except OSError as error:
+        reason = error.strerror or type(error).__name__
+        raise RedhandedError(
+            f"{field}: {path} cannot be used ({reason}); check the path, its owner and the disk"
+        ) from error
+
+
+def folder(field: str, path: Path) -> Path:
+    """Make a folder that the user named: what cannot be written should fail before hours of work."""
+    with usable(field, path):
+        path.mkdir(parents=True, exist_ok=True)
+        with TemporaryFile(dir=path):
+            return path
+
+
+def context_of(records: Path, artefacts: Path, device: str) -> Context:
     """Return a context that reports on standard error."""
-    for folder in (records, artefacts):  # what cannot be written should fail before hours of work
-        folder.mkdir(parents=True, exist_ok=True)
-    return Context(Store(records, artefacts), device_named(device), bars(console))
+    store = Store(folder("records", records), folder("artefacts", artefacts))
+    return Context(store, _device_named(device), _bar)
 
 
-def bars(console: Console) -> Callable[[str], Any]:
-    """Return a reporter that shows one progress bar at a time; where no bar can be drawn, a line a minute."""
-
-    @contextmanager
-    def open_bar(title: str) -> Iterator[Told]:
-        if not console.is_terminal:
-            yield _lines(console, title)
-            return
-        columns = (
-            TextColumn("{task.description}"),
-            BarColumn(bar_width=24),
-            MofNCompleteColumn(),
-            TimeElapsedColumn(),
-            TimeRemainingColumn(),
-        )
-        with Progress(*columns, console=console, transient=True) as progress:
-            task = progress.add_task(title, total=None)
-            yield lambda done, of: progress.update(task, completed=done, total=of)
-
-    return open_bar
+def measure(
+    cells: Sequence[Cell],
+    context: Context,
+    engine: str,
+    jobs: int | None,
+    *,
+    artefacts: bool = False,
+    time_limit: float | None = None,
+) -> Outcome:
+    """Measure cells with a named engine, and tell which; raises `RedhandedError` if it is not to be had."""
+    return run_cells(
+        cells,
+        context,
+        time_limit=time_limit,
+        artefacts=artefacts,
+        started=announce,
+        engine=chosen(ENGINES, engine, "engine")(jobs, context.device, _lost),
+    )
 
 
-def _lines(console: Console, title: str) -> Told:
+def prepare(cells: Sequence[Cell], context: Context) -> None:
+    """Measure in this process, one after the other, what is not here with its artefacts."""
+    run_cells(cells, context, artefacts=True, started=announce)
+
+
+def announce(cell: Cell, place: int, of: int) -> None:
+    """Tell which cell starts."""
+    tell(f"[{place + 1}/{of}] {cell.label}")
+
+
+def _lost(cell: Cell, how: str) -> None:
+    tell(f"{cell.label}: its worker died ({how}); another one starts it again")
+
+
+def sum_up(outcome: Outcome) -> None:
+    """Tell how much was measured, and how to go on."""
+    tell(
+        f"{len(outcome.measured)} measured now, {len(outcome.finished)} finished before, "
+        f"{len(outcome.left)} left" + ("; run the same command to go on" if outcome.left else "")
+    )
+
+
+@contextmanager
+def _bar(title: str) -> Iterator[Progress]:
+    """Show one progress bar at a time; where no bar can be drawn, tell a line a minute."""
+    if not stderr().is_terminal:
+        yield _lines(title)
+        return
+    columns = (
+        progress.TextColumn("{task.description}"),
+        progress.BarColumn(bar_width=24),
+        progress.MofNCompleteColumn(),
+        progress.TimeElapsedColumn(),
+        progress.TimeRemainingColumn(),
+    )
+    with progress.Progress(*columns, console=stderr(), transient=True) as drawn:
+        task = drawn.add_task(title, total=None)
+        yield lambda done, of: drawn.update(task, completed=done, total=of)
+
+
+def _lines(title: str) -> Progress:
     said = time.monotonic()
 
-    def tell(done: int, of: int) -> None:
+    def told(done: int, of: int) -> None:
         nonlocal said
         if time.monotonic() - said >= SILENCE:
             said = time.monotonic()
-            console.print(f"{title} {done:,}/{of:,}", highlight=False, markup=False)
+            tell(f"{title} {done:,}/{of:,}")
 
-    return tell
-
-
-def announce(console: Console) -> Callable[[Cell, int, int], None]:
-    """Return a callback that prints a line for each cell that starts."""
-
-    def started(cell: Cell, place: int, of: int) -> None:
-        console.print(f"[{place + 1}/{of}] {cell.label}", highlight=False, markup=False)
-
-    return started
+    return told
 
 
-def say(console: Console, tables: Sequence[Table | str], data: Any, *, as_json: bool) -> None:
+def sheet(title: str, columns: Sequence[str], caption: str = "", left: Sequence[str] = ()) -> Table:
+    """Return an empty table for a terminal; columns are of figures but for those at the `left`."""
+    table = Table(
+        title=title, title_justify="left", caption=caption, caption_justify="left", box=box.SIMPLE_HEAD
+    )
+    for column in columns:
+        table.add_column(column, justify="left" if column in left else "right")
+    return table
+
+
+def say(tables: Sequence[Table | str], data: Any, *, as_json: bool) -> None:
     """Print tables for people or JSON for machines, on standard output."""
     if as_json:
         typer.echo(json.dumps(data, indent=1))
         return
+    console = Console()
+    if not console.is_terminal:  # its width is not known
+        console = Console(width=100)
     for table in tables:
         console.print(table)
 
 
-def stdout() -> Console:
-    """Return the console for results; 100 columns where the width is not known."""
-    console = Console()
-    return console if console.is_terminal else Console(width=100)
+def tell(line: str) -> None:
+    """Print a line on standard error."""
+    stderr().print(line, highlight=False, markup=False)
 
 
+@cache
 def stderr() -> Console:
-    """Return the console for progress."""
+    """Return the console for progress: a single one, as a bar gives way only to lines of its own."""
     return Console(stderr=True)

@@ -4,10 +4,8 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich import box
-from rich.table import Table
 
-from redhanded.commands.options import MODES, Json, ModeName, chosen, say, stdout
+from redhanded.commands import options
 from redhanded.detectors import load_bundle
 from redhanded.detectors.intervals import Replay, rates
 from redhanded.errors import RedhandedError
@@ -21,8 +19,8 @@ def replay(
         Path, typer.Argument(help="A query log that `redhanded attack` wrote (…/log), or a folder of images.")
     ],
     detector: Annotated[Path, typer.Option(help="Bundle of a calibrated detector.")],
-    mode: ModeName = "paper",
-    as_json: Json = False,
+    mode: options.ModeName = "paper",
+    as_json: options.Json = False,
 ) -> None:
     """Send a recorded query stream before a detector, and count flags, bans and accounts.
 
@@ -31,7 +29,7 @@ def replay(
     if not stream.is_dir():
         raise RedhandedError(f"stream: {stream} is no folder; give a query log or a folder of images")
     judge = load_bundle(detector)
-    settled = chosen(MODES, mode, "mode")
+    settled = options.chosen(options.MODES, mode, "mode")
     if (stream / "images.npy").is_file():
         log = QueryLog.load(stream)
         images, outputs = log.images, log.outputs
@@ -50,9 +48,8 @@ def replay(
     # what the stream earned per query; only an honest stream's is a false-positive rate
     record["ban_rate"] = record.pop("fpr")
     record["ban_rate_low"], record["ban_rate_high"] = record.pop("fpr_low"), record.pop("fpr_high")
-    table = Table(title="What the detector saw", title_justify="left", box=box.SIMPLE_HEAD)
-    for column in ("queries", "flags", "flag rate", "bans", "accounts used"):
-        table.add_column(column, justify="right")
+    columns = ("queries", "flags", "flag rate", "bans", "accounts used")
+    table = options.sheet("What the detector saw", columns)
     table.add_row(
         f"{record['queries']:,}",
         str(found.flags),
@@ -60,4 +57,4 @@ def replay(
         str(len(found.bans)),
         str(found.accounts_used),
     )
-    say(stdout(), [table], record, as_json=as_json)
+    options.say([table], record, as_json=as_json)

@@ -6,28 +6,9 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich import box
-from rich.table import Table as RichTable
+from rich.table import Table
 
-from redhanded.commands.options import (
-    ARTEFACTS,
-    Artefacts,
-    DeviceName,
-    EngineName,
-    Jobs,
-    Json,
-    WorldName,
-    announce,
-    chosen,
-    context_of,
-    engine_named,
-    say,
-    stderr,
-    stdout,
-    world_named,
-)
-from redhanded.errors import RedhandedError
-from redhanded.experiments.runner.run import run_cells
+from redhanded.commands import options
 from redhanded.experiments.tables import OF_THE_PAPER, TABLES
 from redhanded.experiments.tables.bundles import bundles
 from redhanded.experiments.tables.forecast import Forecast, forecast
@@ -42,15 +23,13 @@ def run(
             "defences: what each output defence costs and leaves."
         ),
     ] = None,
-    world: WorldName = "demo",
-    time_limit: Annotated[
-        float | None, typer.Option(help="Seconds after which to stop; the same command goes on later.")
-    ] = None,
-    out: Annotated[Path | None, typer.Option(help="Folder of the records; default runs/WORLD.")] = None,
-    artefacts: Artefacts = ARTEFACTS,
-    device: DeviceName = "cpu",
-    engine: EngineName = "local",
-    jobs: Jobs = None,
+    world: options.WorldName = "demo",
+    time_limit: options.TimeLimit = None,
+    out: options.Out = None,
+    artefacts: options.Artefacts = options.ARTEFACTS,
+    device: options.DeviceName = "cpu",
+    engine: options.EngineName = "local",
+    jobs: options.Jobs = None,
     dry_run: Annotated[
         bool,
         typer.Option(
@@ -59,59 +38,40 @@ def run(
             "cells on such a device.",
         ),
     ] = False,
-    as_json: Json = False,
+    as_json: options.Json = False,
 ) -> None:
     """Measure tables of the paper, resuming finished cells, and print them beside the published figures.
 
     Only the paper world is a reproduction; the others show the same experiments at their own size.
     """
     names = list(OF_THE_PAPER) if not tables or tables == ["all"] else tables
-    chosen_world = world_named(world)
-    made = [chosen(TABLES, name, "table")(chosen_world) for name in names]
-    if time_limit is not None and not 0 < time_limit < float("inf"):
-        raise RedhandedError(f"time-limit: {time_limit} is not a number of seconds above 0")
-    show = stderr()
-    context = context_of(out or Path("runs") / chosen_world.name, artefacts, device, show)
+    chosen_world = options.world_named(world)
+    made = [options.chosen(TABLES, name, "table")(chosen_world) for name in names]
+    context = options.context_of(out or Path("runs") / chosen_world.name, artefacts, device)
     if dry_run:
         left = forecast(made, context)
-        say(
-            stdout(), [_foreseen(left, chosen_world.name)], [part.as_data() for part in left], as_json=as_json
-        )
+        options.say([_foreseen(left, chosen_world.name)], [part.as_data() for part in left], as_json=as_json)
         return
     cells = list(dict.fromkeys(cell for table in made for cell in table.cells))
-    outcome = run_cells(
-        cells,
-        context,
-        time_limit=time_limit,
-        started=announce(show),
-        engine=engine_named(engine, jobs, context.device, show),
-    )
+    outcome = options.measure(cells, context, engine, jobs, time_limit=time_limit)
     look, behind = context.store.record, bundles(context.store)
     data = [as_data(table, look, behind) for table in made]
     shown = [for_terminal(table, chosen_world.name, look, behind) for table in made]
-    say(stdout(), shown, data, as_json=as_json)
-    show.print(
-        f"{len(outcome.measured)} measured now, {len(outcome.finished)} finished before, "
-        f"{len(outcome.left)} left" + ("; run the same command to go on" if outcome.left else ""),
-        highlight=False,
-    )
+    options.say(shown, data, as_json=as_json)
+    options.sum_up(outcome)
 
 
-def _foreseen(left: Sequence[Forecast], world: str) -> RichTable:
+def _foreseen(left: Sequence[Forecast], world: str) -> Table:
     """Return what is left as a table for a terminal."""
-    shown = RichTable(
-        title=f"What is left ({world} world)",
-        title_justify="left",
-        caption="Cells of a table that no table above it needs, trainings and honest users among them. Time: "
+    shown = options.sheet(
+        f"What is left ({world} world)",
+        ("table", "cells left", "of these timed", "time"),
+        "Cells of a table that no table above it needs, trainings and honest users among them. Time: "
         "one cell after the other, each as the median of like ones recorded on such a device; ~ where likes "
         "differ in more than the seed, and by queries where they had another number; cells like which none "
         "was timed are not in it.",
-        caption_justify="left",
-        box=box.SIMPLE_HEAD,
+        left=("table",),
     )
-    shown.add_column("table")
-    for head in ("cells left", "of these timed", "time"):
-        shown.add_column(head, justify="right")
     for part in (*left, _total(left)):
         about = "~" if part.exact < part.timed else ""
         time = f"{about}{timedelta(seconds=round(part.seconds))}" if part.timed else ""

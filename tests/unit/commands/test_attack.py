@@ -9,6 +9,7 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from redhanded.commands.attack import attack
+from redhanded.errors import RedhandedError
 
 TARGET = """
 import numpy as np
@@ -39,3 +40,16 @@ def test_a_theft_too_long_to_log_leaves_clone_and_record_alone(
     assert (tmp_path / "theft/answers.npz").is_file() != logged
     assert (tmp_path / "theft/clone.safetensors").is_file()
     assert (tmp_path / "theft/record.json").is_file()
+
+
+@pytest.mark.parametrize("words", ["jb-top4", "../elsewhere", "random --budget 0", "random --order nowhere"])
+def test_an_attack_that_is_refused_leaves_no_folder(
+    words: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    app = typer.Typer()
+    app.command()(attack)
+    done = CliRunner().invoke(app, words.split())
+    assert isinstance(done.exception, RedhandedError)
+    assert [path.name for path in tmp_path.rglob("*")] == ["here"]

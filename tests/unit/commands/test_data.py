@@ -26,7 +26,7 @@ def test_a_fetch_draws_a_bar_where_one_can_be_drawn(
     written = io.StringIO()
     console = Console(file=written, force_terminal=terminal, width=100)
     monkeypatch.setattr(data, "fetch", fetch)
-    monkeypatch.setattr(data, "stderr", lambda: console)
+    monkeypatch.setattr("redhanded.commands.options.stderr", lambda: console)
     data.fetch_set("cifar10")
     assert (f"{what} " in written.getvalue() and shown in written.getvalue()) == terminal
     assert written.getvalue().endswith("Packed cifar10/train.npz\n")
