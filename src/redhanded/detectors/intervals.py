@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.stats import beta
+from scipy.special import betaincinv
 
 from redhanded.types import Float64, Int
 
@@ -27,8 +27,8 @@ def clopper_pearson(events: int, trials: int, confidence: float = 0.95) -> tuple
     if trials == 0:
         return 0.0, 1.0
     tail = (1 - confidence) / 2
-    low = 0.0 if events == 0 else float(beta.ppf(tail, events, trials - events + 1))
-    high = 1.0 if events == trials else float(beta.ppf(1 - tail, events + 1, trials - events))
+    low = 0.0 if events == 0 else float(betaincinv(events, trials - events + 1, tail))
+    high = 1.0 if events == trials else float(betaincinv(events + 1, trials - events, 1 - tail))
     return low, high
 
 

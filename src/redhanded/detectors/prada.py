@@ -5,7 +5,6 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
-from scipy.stats import shapiro
 
 from redhanded.detectors.base import Arrays, Verdict, check_images
 from redhanded.detectors.index import Growing
@@ -187,6 +186,8 @@ class PradaDetector(StatisticDetector[PradaMemory]):
 
 def shapiro_w(values: Float64[np.ndarray, " n"]) -> float:
     """Return the W of Shapiro and Wilk of values [n], n at least 3, not all equal."""
+    from scipy.stats import shapiro  # takes longer to load than every other detector
+
     if len(values) <= 5_000:
         return float(shapiro(values).statistic)
     with warnings.catch_warnings():
