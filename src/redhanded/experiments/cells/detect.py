@@ -2,7 +2,7 @@
 
 import time
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar
 
 import numpy as np
 from safetensors.numpy import load_file
@@ -45,7 +45,6 @@ class Honest(Keyed):
     beside: "Honest | None" = field(default=None, metadata=ADDED)
 
     version: ClassVar[int] = 4
-    kind: ClassVar[Literal["detection"]] = "detection"
 
     @property
     def needs(self) -> tuple[Cell, ...]:
@@ -73,12 +72,11 @@ class Honest(Keyed):
         return measured | beside
 
     def price(self, detector: Detector[Any], length: int, context: Context) -> Record:
-        """Return the floor: what such a user pays for so many queries."""
         verdicts = load_file(context.artefact(self) / VERDICTS)
         return benign_floor(detector, verdicts["features"], verdicts.get("answers"), length)
 
     def rates(self, context: Context) -> Record:
-        """Return the false-positive rate; the rate at which an attack is banned is none."""
+        """Return the false-positive rate, which the rate of an attack's bans is not."""
         record = context.record(self)
         return {name: record[name] for name in ("fpr", "fpr_low", "fpr_high")}
 
@@ -101,11 +99,8 @@ class Detect(Keyed):
         return f"detection-{self.calibration.title}-" + self.extraction.label.removeprefix("extraction-")
 
     def described(self) -> Record:
-        return (
-            self.extraction.described()
-            | self.calibration.detector_fields()
-            | {"kind": "detection", "stream": self.extraction.key, "seed": self.extraction.seed}
-        )
+        judged = {"kind": "detection", "stream": self.extraction.key, "seed": self.extraction.seed}
+        return self.extraction.described() | self.calibration.detector_fields() | judged
 
     def run(self, context: Context) -> Record:
         log = self.extraction.log(context)

@@ -97,7 +97,6 @@ class Tune(Keyed):
         return {"world": self.world, "detector": self.title, "flags_to_ban": self.flags_to_ban}
 
     def detector_fields(self) -> Record:
-        """Return what a detection's record says of the detector."""
         return self._detector | {"calibration_key": self.key}
 
     def described(self) -> Record:

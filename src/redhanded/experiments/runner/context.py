@@ -33,11 +33,9 @@ class Cell(Keyed, Protocol):
     @property
     def resumes(self) -> bool:
         """Whether a cell cut short goes on from its last checkpoint rather than from its start."""
-        ...
 
     def run(self, context: "Context") -> Record:
         """Measure; artefacts go to `context.store.scratch(self)`."""
-        ...
 
     def described(self) -> Record: ...
 

@@ -27,7 +27,6 @@ class Executor(Protocol):
     @property
     def slots(self) -> int:
         """How many at once."""
-        ...
 
     def start(self, cell: Cell) -> None: ...
 
@@ -36,7 +35,6 @@ class Executor(Protocol):
 
         `WorkerDiedError` says that its worker died, `OutOfTimeError` that the limit came first.
         """
-        ...
 
 
 Lost = Callable[[Cell, str], None]

@@ -25,8 +25,7 @@ class Scale:
 Make = Callable[[Scale, int, Fidelity], Attack]
 
 
-def _random(scale: Scale, budget: int, fidelity: Fidelity) -> Attack:
-    del fidelity  # only its seeds differ
+def _random(scale: Scale, budget: int, _: Fidelity) -> Attack:  # only its seeds differ
     return attacks.RandomSampling(budget, training=scale.final_training)
 
 
@@ -59,14 +58,13 @@ def _tramer(strategy: Literal["oracle", "local"]) -> Make:
     return make
 
 
-def _knockoff(scale: Scale, budget: int, fidelity: Fidelity) -> Attack:
-    del fidelity  # the official adaptive policy is unpublished
+def _knockoff(scale: Scale, budget: int, _: Fidelity) -> Attack:
+    # the official adaptive policy is unpublished
     return replace(scale.bandit, budget=budget)
 
 
 def _active(strategy: Strategy) -> Make:
-    def make(scale: Scale, budget: int, fidelity: Fidelity) -> Attack:
-        del fidelity
+    def make(scale: Scale, budget: int, _: Fidelity) -> Attack:
         return replace(scale.active, budget=budget, strategy=strategy)
 
     return make
