@@ -5,8 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 import numpy as np
-from safetensors.numpy import load_file
-from safetensors.numpy import save_file as save_arrays
+from safetensors.numpy import load_file, save_file
 
 from redhanded.detectors import Detector, LikelihoodDetector, OutlierDetector, SimilarityDetector
 from redhanded.detectors.accounts import benign_floor
@@ -139,7 +138,7 @@ def _judged(
         kept["features"] = features
         kept |= {} if outputs is None else {"answers": outputs.astype(np.float32)}
     with whole(context.store.scratch(cell) / VERDICTS) as partial:
-        save_arrays(kept, partial)
+        save_file(kept, partial)
     flags_to_ban = cell.calibration.flags_to_ban
     return (
         rates(Replay(found.counts, found.bans), flags_to_ban)

@@ -150,16 +150,8 @@ class TrainHardness(base.Trained):
                 base.save_weights(model, path)
 
         model = build(self.architecture, classes, generator, device)
-        step = partial(
-            train_with_snapshots,
-            model,
-            as_tensor(data.images, device),
-            base.one_hot(data.labels, classes, device),
-            self.training,
-            generator,
-            self.snapshots,
-            keep,
-        )
+        given = as_tensor(data.images, device), base.one_hot(data.labels, classes, device), self.training
+        step = partial(train_with_snapshots, model, *given, generator, self.snapshots, keep)
         self.train(step, context)
         images, labels = labelled(self.test.load(), device)
         hardness = predict(Hardness(self._snapshots(scratch, classes, context)).eval(), images)

@@ -40,7 +40,6 @@ def grid(table: Table, look: Look, behind: Behind) -> tuple[tuple[str, ...], lis
 
 
 def _figures(entry: Entry | None, look: Look) -> tuple[str, str, str]:
-    """What was measured, the benign floor beside it, and what is published."""
     if entry is None:
         return "", "", ""
     floors = entry.floors(look)
