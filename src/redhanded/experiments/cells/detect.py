@@ -16,7 +16,7 @@ from redhanded.experiments.cells.calibrate import Calibrate, benign_stream, stre
 from redhanded.experiments.cells.datasets import Data, as_floats
 from redhanded.experiments.cells.extract import Extract
 from redhanded.experiments.cells.tune import Tune
-from redhanded.experiments.cells.tuned import digest_of
+from redhanded.experiments.cells.tuned import CHUNK, digest_of
 from redhanded.experiments.measure.ancestry import ancestry_ceiling
 from redhanded.experiments.measure.characterise import feature_diversity
 from redhanded.experiments.measure.remembered import Remembered
@@ -123,9 +123,8 @@ def _judged(
     began = time.perf_counter()
     found = replay(judge, images, outputs)
     seconds = time.perf_counter() - began
-    kept = {"scores": found.nearest} | {
-        name: getattr(found, name) for name in ("counts", "neighbours", "bans")
-    }
+    names = ("counts", "neighbours", "bans")
+    kept = {"scores": found.nearest} | {name: getattr(found, name) for name in names}
     diversity: Record = {}
     measure = isinstance(cell, Honest) and cell.beside is None  # what floors are taken from
     features = _embed(judge, images) if embedded or measure else np.empty((0, 0), np.float32)
@@ -139,19 +138,15 @@ def _judged(
         kept |= {} if outputs is None else {"answers": outputs.astype(np.float32)}
     with whole(context.store.scratch(cell) / VERDICTS) as partial:
         save_file(kept, partial)
-    flags_to_ban = cell.calibration.flags_to_ban
-    return (
-        rates(Replay(found.counts, found.bans), flags_to_ban)
-        | {
-            "queries": len(found.counts),
-            "flags": found.flags,
-            "bans": len(found.bans),
-            "accounts_used": found.accounts_used,
-            "judging_seconds": round(seconds, 3),
-        }
-        | digest_of(context.artefact(cell.calibration))
-        | diversity
-    )
+    measured = {
+        "queries": len(found.counts),
+        "flags": found.flags,
+        "bans": len(found.bans),
+        "accounts_used": found.accounts_used,
+        "judging_seconds": round(seconds, 3),
+    }
+    rated = rates(Replay(found.counts, found.bans), cell.calibration.flags_to_ban)
+    return rated | measured | digest_of(context.artefact(cell.calibration)) | diversity
 
 
 def _beside(cell: Honest | Detect, honest: Honest, length: int, context: Context) -> Record:
@@ -167,10 +162,8 @@ def _beside(cell: Honest | Detect, honest: Honest, length: int, context: Context
 
 
 def _embed(detector: Detector[Any], images: np.ndarray) -> FeatureArray:
-    parts = [
-        detector.features(np.ascontiguousarray(images[at : at + 1024])) for at in range(0, len(images), 1024)
-    ]
-    return np.concatenate(parts)
+    chunks = (np.ascontiguousarray(images[at : at + CHUNK]) for at in range(0, len(images), CHUNK))
+    return np.concatenate([detector.features(chunk) for chunk in chunks])
 
 
 def _shown(found: Detection, images: np.ndarray) -> dict[str, np.ndarray]:

@@ -112,7 +112,6 @@ class Extract(Keyed):
         return found
 
     def characteriser(self, context: Context) -> Characteriser:
-        """Return what watches the attack's rounds."""
         return Characteriser(self.victim.load(context), self.attack.budget)
 
     def carry_out(

@@ -51,9 +51,8 @@ class Tuned:
             "tuning_seconds": round(self.tuning_seconds, 2),
         }
         own = {f.name: getattr(self.detector, f.name) for f in fields(self.detector) if f.name != "encoder"}
-        found["settings"] = {
-            name: value for name, value in own.items() if isinstance(value, bool | int | float | str)
-        }
+        plain = bool | int | float | str
+        found["settings"] = {name: value for name, value in own.items() if isinstance(value, plain)}
         if isinstance(getattr(self.detector, "encoder", None), OnnxEncoder | None):
             save_bundle(folder / BUNDLE, self.detector, self.calibration, provenance)
             return found | digest_of(folder)

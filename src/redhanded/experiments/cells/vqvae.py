@@ -62,7 +62,6 @@ class TrainVqVae(Trained):
         return self.load_model(network, context)
 
     def load(self, context: Context) -> Encoder:
-        """Return the log-likelihood as an encoder of one feature."""
         return deployable(LogLikelihood(self.network(context)), context)
 
 
@@ -97,6 +96,5 @@ class TrainPrior(Trained):
         return {"mean_log_likelihood": float(predict(ElboLogLikelihood(network, prior), images).mean())}
 
     def load(self, context: Context) -> Encoder:
-        """Return the ELBO as an encoder of one feature."""
         prior = self.load_model(self.config.build(self.model.config.codes), context)
         return deployable(ElboLogLikelihood(self.model.network(context), prior), context)

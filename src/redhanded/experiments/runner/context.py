@@ -57,13 +57,11 @@ class Context:
         return path
 
     def record(self, cell: Cell) -> Record:
-        """Return the record of a needed cell."""
         if (record := self.store.record(cell)) is None:
             raise LookupError(f"{cell.label}: record is missing; the runner makes it first")
         return record
 
     def checkpoint(self, cell: Cell, name: str) -> Checkpoint:
-        """Return where a training of the cell saves itself."""
         return Checkpoint(self.store.scratch(cell) / f"{name}.checkpoint.pt", deadline=self.deadline)
 
     def generator(self, cell: Cell) -> torch.Generator:

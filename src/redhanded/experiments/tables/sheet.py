@@ -85,7 +85,6 @@ def as_markdown(table: Table, look: Look, behind: Behind) -> str:
 
 
 def as_data(table: Table, look: Look, behind: Behind) -> dict[str, Any]:
-    """Return the table for machines."""
     return {
         "table": table.name,
         "title": table.title,
