@@ -69,12 +69,8 @@ class TrainBlinder(Trained):
         return f"blinder-{self.world}-{self.config.fidelity}-{self.seed}"
 
     def described(self) -> Record:
-        return self.training_record(
-            "blinding auto-encoder",
-            self.data.name,
-            epochs=self.config.training.epochs,
-            fidelity=self.config.fidelity,
-        )
+        fidelity, epochs = self.config.fidelity, self.config.training.epochs
+        return self.training_record("blinding auto-encoder", self.data.name, epochs=epochs, fidelity=fidelity)
 
     def run(self, context: Context) -> Record:
         """Train both, save the auto-encoder, and measure what its training asks of it.
@@ -132,11 +128,9 @@ class TrainSubstitute(Trained):
         return f"substitute-{self.world}-{self.config.loss}-{self.data.name}-{self.seed}"
 
     def described(self) -> Record:
+        config = self.config
         return self.training_record(
-            "substitute detector",
-            self.data.name,
-            loss=self.config.loss,
-            epochs=self.config.contrastive.epochs,
+            "substitute detector", self.data.name, loss=config.loss, epochs=config.contrastive.epochs
         )
 
     def run(self, context: Context) -> Record:

@@ -50,7 +50,6 @@ class Calibrate(Keyed):
         }
 
     def detector_fields(self) -> Record:
-        """Return what a detection's record says of the detector."""
         return self._detector | {"calibration_key": self.key}
 
     def described(self) -> Record:

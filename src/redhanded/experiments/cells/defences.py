@@ -133,12 +133,8 @@ class TrainDefender(Trained):
         return f"defender-{self.world}-{self.kind}-{self.seed}"
 
     def described(self) -> Record:
-        return self.training_record(
-            self.kind,
-            f"{self.victim.data.name}, not {self.outside.name}",
-            self.architecture,
-            epochs=self.training.epochs,
-        )
+        sets = f"{self.victim.data.name}, not {self.outside.name}"
+        return self.training_record(self.kind, sets, self.architecture, epochs=self.training.epochs)
 
     def run(self, context: Context) -> Record:
         """Train, save the weights, and measure each model's accuracy and confidence on the test set."""

@@ -90,12 +90,8 @@ class TrainOutlierClassifier(base.Trained):
         return f"outliers-{self.world}-{self.outside.name}-{self.seed}"
 
     def described(self) -> Record:
-        return self.training_record(
-            "outlier classifier",
-            f"{self.inside.name}, not {self.outside.name}",
-            self.architecture,
-            epochs=self.training.epochs,
-        )
+        sets, epochs = f"{self.inside.name}, not {self.outside.name}", self.training.epochs
+        return self.training_record("outlier classifier", sets, self.architecture, epochs=epochs)
 
     def run(self, context: Context) -> Record:
         """Train, save the weights, and measure how often a held-out image of the kind is recognised."""

@@ -140,12 +140,8 @@ class Characteriser:
             self._rounds.setdefault(f"traits_{name}", []).append(value)
 
     def dump(self) -> dict[str, Any]:
-        return {
-            "rounds": self._rounds,
-            "sent": self._sent,
-            "checkpoint": self._checkpoint,
-            "failures": self.failures,
-        }
+        counts = {"sent": self._sent, "checkpoint": self._checkpoint, "failures": self.failures}
+        return {"rounds": self._rounds} | counts
 
     def restore(self, state: Mapping[str, Any]) -> None:
         self._rounds, self._sent = state["rounds"], state["sent"]

@@ -22,11 +22,10 @@ class WorkerDiedError(Exception):
 
 @runtime_checkable
 class Executor(Protocol):
-    """Measures cells elsewhere, some at once."""
+    """Measures cells elsewhere, `slots` of them at once."""
 
     @property
-    def slots(self) -> int:
-        """How many at once."""
+    def slots(self) -> int: ...
 
     def start(self, cell: Cell) -> None: ...
 
