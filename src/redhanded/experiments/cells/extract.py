@@ -165,9 +165,8 @@ class Extract(Keyed):
 
         Seeds are equal for all attacks of one query set, size and seed, so that they compare.
         """
-        return starting_images(
-            self.attack, self.query_set, self.n_seed, self.seed, self.balanced, context.device
-        )
+        drawn = (self.query_set, self.n_seed, self.seed, self.balanced)
+        return starting_images(self.attack, *drawn, context.device)
 
     def log(self, context: Context) -> QueryLog:
         return QueryLog.load(context.artefact(self) / "log")

@@ -15,12 +15,11 @@ def table_attacks(world: World) -> Table:
 
     The price is what the similarity detector asks for the same queries.
     """
-    entries = []
+    entries: list[Entry] = []
     for name in NAMES:
         cells = tuple(detection(world, name, seed) for seed in world.seeds)
         row = f"{name} ({cells[0].extraction.attack.budget:,})"
-        entries.append(Entry(row, ACCURACY, cells, "accuracy"))
-        entries.append(Entry(row, ACCOUNTS, cells, "bans"))
+        entries += (Entry(row, ACCURACY, cells, "accuracy"), Entry(row, ACCOUNTS, cells, "bans"))
     return Table("attacks", "Every attack (queries)", tuple(entries))
 
 

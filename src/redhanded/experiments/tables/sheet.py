@@ -51,7 +51,6 @@ def _figures(entry: Entry | None, look: Look) -> tuple[str, str, str]:
 
 
 def _seeds(entries: list[Entry], look: Look) -> str:
-    """How many of the planned seeds were measured, at least."""
     done = min((len(entry.values(look)), len(entry.cells)) for entry in entries)
     return f"{done[0]} of {done[1]}" if done[1] > 1 else ""
 
