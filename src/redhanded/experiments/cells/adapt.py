@@ -30,9 +30,8 @@ FLAG_RATE = 0.005
 class Adapted(Titled, Protocol):
     """A frozen value that alters or thins what an attack sends."""
 
-    def make(self, context: Context, generator: torch.Generator) -> Adaptation:
+    def make(self, context: Context, generator: torch.Generator, /) -> Adaptation:
         """Return the adaptation of one run, which may remember what passed."""
-        ...
 
 
 @dataclass(frozen=True)
@@ -48,9 +47,7 @@ class Blinded(Part):
         where = " everywhere" if self.everywhere else ""
         return f"{self.transform.kind} {self.transform.law}{where}"
 
-    def make(self, context: Context, generator: torch.Generator) -> Adaptation:
-        """Return the blinder; it remembers nothing."""
-        del context
+    def make(self, _: Context, generator: torch.Generator) -> Adaptation:
         return blind(self.transform, generator, everywhere=self.everywhere)
 
 
@@ -72,12 +69,8 @@ class TrainBlinder(Trained):
         return f"blinder-{self.world}-{self.config.fidelity}-{self.seed}"
 
     def described(self) -> Record:
-        return self.training_record(
-            "blinding auto-encoder",
-            self.data.name,
-            epochs=self.config.training.epochs,
-            fidelity=self.config.fidelity,
-        )
+        fidelity, epochs = self.config.fidelity, self.config.training.epochs
+        return self.training_record("blinding auto-encoder", self.data.name, epochs=epochs, fidelity=fidelity)
 
     def run(self, context: Context) -> Record:
         """Train both, save the auto-encoder, and measure what its training asks of it.
@@ -118,7 +111,6 @@ class AutoEncoded(Part):
         return f"auto-encoder {self.blinder.config.fidelity}{where}"
 
     def make(self, context: Context, generator: torch.Generator) -> Adaptation:
-        """Return the blinder; it remembers nothing."""
         return blind(self.blinder.load(context), generator, everywhere=self.everywhere)
 
 
@@ -136,11 +128,9 @@ class TrainSubstitute(Trained):
         return f"substitute-{self.world}-{self.config.loss}-{self.data.name}-{self.seed}"
 
     def described(self) -> Record:
+        config = self.config
         return self.training_record(
-            "substitute detector",
-            self.data.name,
-            loss=self.config.loss,
-            epochs=self.config.contrastive.epochs,
+            "substitute detector", self.data.name, loss=config.loss, epochs=config.contrastive.epochs
         )
 
     def run(self, context: Context) -> Record:
@@ -174,13 +164,10 @@ class Filtered(Part):
 
     @property
     def title(self) -> str:
-        parts = ["filtering"]
-        parts += ["with seeds"] if self.config.seeds_in_history else []
-        parts += ["everywhere"] if self.config.everywhere else []
-        return " ".join(parts)
+        seeds = " with seeds" if self.config.seeds_in_history else ""
+        return f"filtering{seeds}{' everywhere' if self.config.everywhere else ''}"
 
-    def make(self, context: Context, generator: torch.Generator) -> Adaptation:
-        del generator
+    def make(self, context: Context, _: torch.Generator) -> QueryFilter:
         return QueryFilter(self.substitute.load(context), self.config)
 
 

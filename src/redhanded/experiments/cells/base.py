@@ -121,14 +121,12 @@ def one_hot(labels: np.ndarray, classes: int, device: torch.device) -> torch.Ten
 
 
 def save_weights(model: nn.Module, path: Path) -> None:
-    """Write the weights to a file."""
     weights = {name: value.cpu().contiguous() for name, value in model.state_dict().items()}
     with whole(path) as partial:
         save_file(weights, partial)
 
 
 def load_weights(model: N, path: Path, device: torch.device) -> N:
-    """Return the network with the weights of a file, on the device."""
     model.load_state_dict(load_file(path))
     return model.to(device)
 
@@ -141,7 +139,6 @@ def deployable(network: nn.Module, context: Context) -> Encoder:
 
 
 def has_exporter() -> bool:
-    """Whether ONNX Runtime and what exports to it are here."""
     from importlib.util import find_spec
 
     return all(find_spec(name) is not None for name in ("onnx", "onnxscript", "onnxruntime"))

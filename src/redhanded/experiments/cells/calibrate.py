@@ -10,7 +10,7 @@ import numpy as np
 from redhanded.detectors import Detector, SimilarityDetector
 from redhanded.detectors.similarity import Count
 from redhanded.experiments.cells.base import Keyed
-from redhanded.experiments.cells.datasets import Data
+from redhanded.experiments.cells.datasets import Composed, Data
 from redhanded.experiments.cells.encoder import TrainEncoder
 from redhanded.experiments.cells.judges import Similarity
 from redhanded.experiments.cells.tuned import load_tuned, tune
@@ -50,7 +50,6 @@ class Calibrate(Keyed):
         }
 
     def detector_fields(self) -> Record:
-        """Return what a detection's record says of the detector."""
         return self._detector | {"calibration_key": self.key}
 
     def described(self) -> Record:
@@ -63,7 +62,6 @@ class Calibrate(Keyed):
         }
 
     def untuned(self, context: Context) -> SimilarityDetector:
-        """Return the detector; its δ stands for nothing yet."""
         return replace(Similarity(self.encoder, self.flags_to_ban).make(context), count=self.count)
 
     def run(self, context: Context) -> Record:
@@ -71,7 +69,7 @@ class Calibrate(Keyed):
         untuned = self.untuned(context)
         with context.reporter(f"{self.label}: embedding") as progress:
             images = benign_stream(self.stream, self.seed)
-            tuned = tune(untuned, images, partial(self.outputs, context=context), progress, fpr=self.fpr)
+            tuned = tune(untuned, images, lambda _: None, progress, fpr=self.fpr)
         found = tuned.keep(context.store.scratch(self), self.described())
         return found | {"encoder_digest": untuned.encoder.digest}
 
@@ -87,26 +85,18 @@ class Calibrate(Keyed):
 
 
 def benign_stream(stream: tuple[Data, ...], seed: int) -> UInt8[np.ndarray, "n h w c"]:
-    """Return the images of all sets of a stream as bytes, `in_order`."""
     return in_order([part.load().images for part in stream], seed)
 
 
 def in_order(sets: Sequence[UInt8[np.ndarray, "_ h w c"]], seed: int) -> UInt8[np.ndarray, "n h w c"]:
-    """Return all images as they are sent: one set after the other, each in a seeded order.
+    """Return all images as they are sent, which decides who shares an account: set by set, each shuffled.
 
-    So the reference sends them (CIFAR-10 train, test, then CINIC-10, each shuffled): it decides which images
-    share an account.
+    So the reference sends them: CIFAR-10 train, test, then CINIC-10.
     """
-    shuffled = [
-        images[np.random.default_rng([seed, len(images)]).permutation(len(images))] for images in sets
-    ]
-    return np.concatenate(shuffled)
+    orders = [np.random.default_rng([seed, len(images)]).permutation(len(images)) for images in sets]
+    return np.concatenate([images[order] for images, order in zip(sets, orders, strict=True)])
 
 
 def stream_name(stream: tuple[Data, ...]) -> str:
-    """Name the sets of a stream and their splits."""
-    return "+".join(f"{part.name}/{split_of(part)}" for part in stream)
-
-
-def split_of(data: Data) -> str:
-    return data.owner if hasattr(data, "owner") else data.split
+    splits = [part.owner if isinstance(part, Composed) else part.split for part in stream]
+    return "+".join(f"{part.name}/{split}" for part, split in zip(stream, splits, strict=True))

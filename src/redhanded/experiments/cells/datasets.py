@@ -1,6 +1,6 @@
 """References to images: small values that cells carry, loaded only where they are needed."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import ClassVar
 
 import numpy as np
@@ -33,14 +33,8 @@ class Archived:
         rows = np.arange(len(full))[self.skip : stop]
         if self.without is not None:
             rows = rows[full.extra[self.without][rows] == 0]
-        return ImageSet(
-            full.name,
-            full.split,
-            full.images[rows],
-            full.labels[rows],
-            full.classes,
-            {name: column[rows] for name, column in full.extra.items()},
-        )
+        extra = {name: column[rows] for name, column in full.extra.items()}
+        return replace(full, images=full.images[rows], labels=full.labels[rows], extra=extra)
 
 
 @dataclass(frozen=True)

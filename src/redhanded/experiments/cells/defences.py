@@ -25,9 +25,8 @@ from redhanded.lab.types import Oracle
 class Defence(Titled, Protocol):
     """A frozen value that wraps an oracle of probabilities."""
 
-    def wrap(self, oracle: Oracle, context: Context) -> Oracle:
+    def wrap(self, oracle: Oracle, context: Context, /) -> Oracle:
         """Return the oracle that is served."""
-        ...
 
 
 @dataclass(frozen=True)
@@ -36,8 +35,7 @@ class Undefended(Part):
 
     title: ClassVar[str] = "none"
 
-    def wrap(self, oracle: Oracle, context: Context) -> Oracle:
-        del context
+    def wrap(self, oracle: Oracle, _: Context) -> Oracle:
         return oracle
 
 
@@ -47,8 +45,7 @@ class LabelOnly(Part):
 
     title: ClassVar[str] = "label only"
 
-    def wrap(self, oracle: Oracle, context: Context) -> Oracle:
-        del context
+    def wrap(self, oracle: Oracle, _: Context) -> Oracle:
         return defences.ArgmaxOf(oracle)
 
 
@@ -62,8 +59,7 @@ class Rounding(Part):
     def title(self) -> str:
         return f"rounding to {self.decimals}"
 
-    def wrap(self, oracle: Oracle, context: Context) -> Oracle:
-        del context
+    def wrap(self, oracle: Oracle, _: Context) -> Oracle:
         return defences.Rounded(oracle, self.decimals)
 
 
@@ -77,8 +73,7 @@ class Truncation(Part):
     def title(self) -> str:
         return f"top {self.k}"
 
-    def wrap(self, oracle: Oracle, context: Context) -> Oracle:
-        del context
+    def wrap(self, oracle: Oracle, _: Context) -> Oracle:
         return defences.TopK(oracle, self.k)
 
 
@@ -90,8 +85,7 @@ class Sigmoid(Part):
     gamma: float = 0.2
     title: ClassVar[str] = "reverse sigmoid"
 
-    def wrap(self, oracle: Oracle, context: Context) -> Oracle:
-        del context
+    def wrap(self, oracle: Oracle, _: Context) -> Oracle:
         return defences.ReverseSigmoid(oracle, self.beta, self.gamma)
 
 
@@ -110,7 +104,6 @@ class Poisoning(Part):
         return f"MAD {self.vertices} {self.epsilon:g}"
 
     def wrap(self, oracle: Oracle, context: Context) -> Oracle:
-        """Return poisoned answers; the proxy's weights are drawn here."""
         proxy = build(self.proxy, self.classes, torch.Generator().manual_seed(0), context.device).eval()
         return defences.Mad(oracle, proxy, self.epsilon, self.vertices, self.objmax)
 
@@ -140,12 +133,8 @@ class TrainDefender(Trained):
         return f"defender-{self.world}-{self.kind}-{self.seed}"
 
     def described(self) -> Record:
-        return self.training_record(
-            self.kind,
-            f"{self.victim.data.name}, not {self.outside.name}",
-            self.architecture,
-            epochs=self.training.epochs,
-        )
+        sets = f"{self.victim.data.name}, not {self.outside.name}"
+        return self.training_record(self.kind, sets, self.architecture, epochs=self.training.epochs)
 
     def run(self, context: Context) -> Record:
         """Train, save the weights, and measure each model's accuracy and confidence on the test set."""
@@ -155,11 +144,9 @@ class TrainDefender(Trained):
         labels = one_hot(data.labels, classes, context.device)
         outliers = as_tensor(self.outside.load().images, context.device)
         new = partial(build, self.architecture, classes, generator, context.device)
-        method: Callable[..., tuple[nn.Module, ...]] = (
-            defences.train_misinformation
-            if self.kind == "misinformation"
-            else partial(defences.train_ensemble, size=self.size)
-        )
+        method: Callable[..., tuple[nn.Module, ...]] = defences.train_misinformation
+        if self.kind == "ensemble":
+            method = partial(defences.train_ensemble, size=self.size)
         step = partial(method, new, images, labels, outliers, generator, config=self.training)
         models = self.train(step, context)
         self.save_model(nn.ModuleList(models), context)
@@ -186,9 +173,8 @@ class Misinformation(Part):
     defender: TrainDefender
     title: ClassVar[str] = "adaptive misinformation"
 
-    def wrap(self, oracle: Oracle, context: Context) -> Oracle:
-        """Return the defender's answers; the victim itself is replaced, as in the source."""
-        del oracle
+    def wrap(self, _: Oracle, context: Context) -> Oracle:
+        """Replace the victim itself, as in the source."""
         honest, misleading = self.defender.load(context)
         tau = float(context.record(self.defender)["confidence_5_percent"])
         return defences.AdaptiveMisinformation(Probabilities(honest), Probabilities(misleading), tau)
@@ -201,8 +187,7 @@ class Ensemble(Part):
     defender: TrainDefender
     title: ClassVar[str] = "diverse ensemble"
 
-    def wrap(self, oracle: Oracle, context: Context) -> Oracle:
-        """Return the ensemble's answers; the victim itself is replaced, as in the source."""
-        del oracle
+    def wrap(self, _: Oracle, context: Context) -> Oracle:
+        """Replace the victim itself, as in the source."""
         members = tuple(Probabilities(member) for member in self.defender.load(context))
         return defences.DiverseEnsemble(members, self.defender.key[:32].encode())

@@ -2,11 +2,10 @@
 
 import time
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar
 
 import numpy as np
-from safetensors.numpy import load_file
-from safetensors.numpy import save_file as save_arrays
+from safetensors.numpy import load_file, save_file
 
 from redhanded.detectors import Detector, LikelihoodDetector, OutlierDetector, SimilarityDetector
 from redhanded.detectors.accounts import benign_floor
@@ -17,7 +16,7 @@ from redhanded.experiments.cells.calibrate import Calibrate, benign_stream, stre
 from redhanded.experiments.cells.datasets import Data, as_floats
 from redhanded.experiments.cells.extract import Extract
 from redhanded.experiments.cells.tune import Tune
-from redhanded.experiments.cells.tuned import digest_of
+from redhanded.experiments.cells.tuned import CHUNK, digest_of
 from redhanded.experiments.measure.ancestry import ancestry_ceiling
 from redhanded.experiments.measure.characterise import feature_diversity
 from redhanded.experiments.measure.remembered import Remembered
@@ -45,7 +44,6 @@ class Honest(Keyed):
     beside: "Honest | None" = field(default=None, metadata=ADDED)
 
     version: ClassVar[int] = 4
-    kind: ClassVar[Literal["detection"]] = "detection"
 
     @property
     def needs(self) -> tuple[Cell, ...]:
@@ -73,12 +71,11 @@ class Honest(Keyed):
         return measured | beside
 
     def price(self, detector: Detector[Any], length: int, context: Context) -> Record:
-        """Return the floor: what such a user pays for so many queries."""
         verdicts = load_file(context.artefact(self) / VERDICTS)
         return benign_floor(detector, verdicts["features"], verdicts.get("answers"), length)
 
     def rates(self, context: Context) -> Record:
-        """Return the false-positive rate; the rate at which an attack is banned is none."""
+        """Return the false-positive rate, which the rate of an attack's bans is not."""
         record = context.record(self)
         return {name: record[name] for name in ("fpr", "fpr_low", "fpr_high")}
 
@@ -101,11 +98,8 @@ class Detect(Keyed):
         return f"detection-{self.calibration.title}-" + self.extraction.label.removeprefix("extraction-")
 
     def described(self) -> Record:
-        return (
-            self.extraction.described()
-            | self.calibration.detector_fields()
-            | {"kind": "detection", "stream": self.extraction.key, "seed": self.extraction.seed}
-        )
+        judged = {"kind": "detection", "stream": self.extraction.key, "seed": self.extraction.seed}
+        return self.extraction.described() | self.calibration.detector_fields() | judged
 
     def run(self, context: Context) -> Record:
         log = self.extraction.log(context)
@@ -129,9 +123,8 @@ def _judged(
     began = time.perf_counter()
     found = replay(judge, images, outputs)
     seconds = time.perf_counter() - began
-    kept = {"scores": found.nearest} | {
-        name: getattr(found, name) for name in ("counts", "neighbours", "bans")
-    }
+    names = ("counts", "neighbours", "bans")
+    kept = {"scores": found.nearest} | {name: getattr(found, name) for name in names}
     diversity: Record = {}
     measure = isinstance(cell, Honest) and cell.beside is None  # what floors are taken from
     features = _embed(judge, images) if embedded or measure else np.empty((0, 0), np.float32)
@@ -144,20 +137,16 @@ def _judged(
         kept["features"] = features
         kept |= {} if outputs is None else {"answers": outputs.astype(np.float32)}
     with whole(context.store.scratch(cell) / VERDICTS) as partial:
-        save_arrays(kept, partial)
-    flags_to_ban = cell.calibration.flags_to_ban
-    return (
-        rates(Replay(found.counts, found.bans), flags_to_ban)
-        | {
-            "queries": len(found.counts),
-            "flags": found.flags,
-            "bans": len(found.bans),
-            "accounts_used": found.accounts_used,
-            "judging_seconds": round(seconds, 3),
-        }
-        | digest_of(context.artefact(cell.calibration))
-        | diversity
-    )
+        save_file(kept, partial)
+    measured = {
+        "queries": len(found.counts),
+        "flags": found.flags,
+        "bans": len(found.bans),
+        "accounts_used": found.accounts_used,
+        "judging_seconds": round(seconds, 3),
+    }
+    rated = rates(Replay(found.counts, found.bans), cell.calibration.flags_to_ban)
+    return rated | measured | digest_of(context.artefact(cell.calibration)) | diversity
 
 
 def _beside(cell: Honest | Detect, honest: Honest, length: int, context: Context) -> Record:
@@ -173,10 +162,8 @@ def _beside(cell: Honest | Detect, honest: Honest, length: int, context: Context
 
 
 def _embed(detector: Detector[Any], images: np.ndarray) -> FeatureArray:
-    parts = [
-        detector.features(np.ascontiguousarray(images[at : at + 1024])) for at in range(0, len(images), 1024)
-    ]
-    return np.concatenate(parts)
+    chunks = (np.ascontiguousarray(images[at : at + CHUNK]) for at in range(0, len(images), CHUNK))
+    return np.concatenate([detector.features(chunk) for chunk in chunks])
 
 
 def _shown(found: Detection, images: np.ndarray) -> dict[str, np.ndarray]:

@@ -41,9 +41,8 @@ class PretrainEncoder(Trained):
     def run(self, context: Context) -> Record:
         data = self.data.load()
         images, labels = labelled(data, context.device)
-        step = partial(
-            encoders.pretrain, images, labels, self.architecture, self.training, context.generator(self)
-        )
+        config = (self.architecture, self.training)
+        step = partial(encoders.pretrain, images, labels, *config, context.generator(self))
         encoder = self.train(step, context, "pretraining")
         self.save_model(encoder, context)
         return {"images": len(data)}
@@ -83,14 +82,10 @@ class TrainEncoder(Trained):
         return f"encoder-{self.world}-{self.config.loss}-{self.seed}"
 
     def described(self) -> Record:
+        config = self.config
+        epochs = {"epochs": config.contrastive.epochs, "pretraining_epochs": config.pretraining.epochs}
         return self.training_record(
-            "encoder",
-            self.data.name,
-            self.config.architecture,
-            stage="contrastive",
-            loss=self.config.loss,
-            epochs=self.config.contrastive.epochs,
-            pretraining_epochs=self.config.pretraining.epochs,
+            "encoder", self.data.name, config.architecture, stage="contrastive", loss=config.loss, **epochs
         )
 
     def run(self, context: Context) -> Record:

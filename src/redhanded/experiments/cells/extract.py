@@ -112,7 +112,6 @@ class Extract(Keyed):
         return found
 
     def characteriser(self, context: Context) -> Characteriser:
-        """Return what watches the attack's rounds."""
         return Characteriser(self.victim.load(context), self.attack.budget)
 
     def carry_out(
@@ -166,9 +165,8 @@ class Extract(Keyed):
 
         Seeds are equal for all attacks of one query set, size and seed, so that they compare.
         """
-        return starting_images(
-            self.attack, self.query_set, self.n_seed, self.seed, self.balanced, context.device
-        )
+        drawn = (self.query_set, self.n_seed, self.seed, self.balanced)
+        return starting_images(self.attack, *drawn, context.device)
 
     def log(self, context: Context) -> QueryLog:
         return QueryLog.load(context.artefact(self) / "log")

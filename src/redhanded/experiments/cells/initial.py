@@ -25,7 +25,6 @@ class ImagenetWeights:
         return "imagenet"
 
     def load(self, context: Context) -> Weights:
-        """Return the weights under the surrogate's names."""
         return imagenet_vgg16_bn(build(self.architecture, 10, torch.Generator(), context.device))
 
 

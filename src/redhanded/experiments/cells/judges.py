@@ -30,20 +30,16 @@ class Judge(Titled, Protocol):
     @property
     def own_sets(self) -> int | None:
         """Leading sets of the stream that are of the victim's kind, for what is fitted; None: all."""
-        ...
 
     @property
     def answering(self) -> tuple[Cell, ...]:
         """The victim, if it judges by answers."""
-        ...
 
-    def make(self, context: Context) -> detectors.Detector[Any]:
+    def make(self, context: Context, /) -> detectors.Detector[Any]:
         """Return the detector, its threshold unknown."""
-        ...
 
     def outputs(self, images: ImageArray, context: Context) -> OutputArray | None:
         """Return the victim's answers, if it judges by them."""
-        ...
 
 
 class _Plain(Part):
@@ -58,8 +54,7 @@ class _Plain(Part):
         return ()
 
     def outputs(self, images: ImageArray, context: Context) -> OutputArray | None:
-        del images, context
-        return None
+        """Return nothing: it does not judge by the victim's answers."""
 
 
 @dataclass(frozen=True)
@@ -74,7 +69,6 @@ class Similarity(_Plain):
         return "seat" if self.encoder.title == "seat" else f"similarity-{self.encoder.title}"
 
     def make(self, context: Context) -> detectors.SimilarityDetector:
-        """Return the detector; its δ stands for nothing yet."""
         return detectors.SimilarityDetector(self.encoder.load(context), 1.0, flags_to_ban=self.flags_to_ban)
 
 
@@ -91,12 +85,9 @@ class Likelihood(_Plain):
 
     @property
     def title(self) -> str:
-        parts = [
-            "vae-elbo" if isinstance(self.model, TrainPrior) else "vae",
-            *(["error"] if self.spread == "error" else []),
-            *(["two-sided"] if self.sides == "two" else []),
-        ]
-        return "-".join(parts)
+        kind = "vae-elbo" if isinstance(self.model, TrainPrior) else "vae"
+        spread = "-error" if self.spread == "error" else ""
+        return f"{kind}{spread}{'-two-sided' if self.sides == 'two' else ''}"
 
     def make(self, context: Context) -> detectors.LikelihoodDetector:
         return detectors.LikelihoodDetector(
@@ -117,8 +108,7 @@ class Prada(_Plain):
     def answering(self) -> tuple[Cell, ...]:
         return (self.victim,)
 
-    def make(self, context: Context) -> detectors.PradaDetector:
-        del context
+    def make(self, _: Context) -> detectors.PradaDetector:
         return detectors.PradaDetector(NEVER)
 
     def outputs(self, images: ImageArray, context: Context) -> OutputArray:
@@ -146,8 +136,7 @@ class Blacklight(_Plain):
     title: ClassVar[str] = "blacklight"
     flags_to_ban: ClassVar[int] = 1
 
-    def make(self, context: Context) -> detectors.BlacklightDetector:
-        del context
+    def make(self, _: Context) -> detectors.BlacklightDetector:
         return detectors.BlacklightDetector(NEVER)
 
 
@@ -174,6 +163,5 @@ class Hoda(_Plain):
     flags_to_ban: ClassVar[int] = 1
 
     def make(self, context: Context) -> detectors.HodaDetector:
-        """Return the detector, its benign histogram unknown."""
         unknown = np.arange(self.hardness.snapshots, dtype=np.float64)
         return detectors.HodaDetector(self.hardness.load(context), unknown, NEVER)

@@ -90,12 +90,8 @@ class TrainOutlierClassifier(base.Trained):
         return f"outliers-{self.world}-{self.outside.name}-{self.seed}"
 
     def described(self) -> Record:
-        return self.training_record(
-            "outlier classifier",
-            f"{self.inside.name}, not {self.outside.name}",
-            self.architecture,
-            epochs=self.training.epochs,
-        )
+        sets, epochs = f"{self.inside.name}, not {self.outside.name}", self.training.epochs
+        return self.training_record("outlier classifier", sets, self.architecture, epochs=epochs)
 
     def run(self, context: Context) -> Record:
         """Train, save the weights, and measure how often a held-out image of the kind is recognised."""
@@ -150,16 +146,8 @@ class TrainHardness(base.Trained):
                 base.save_weights(model, path)
 
         model = build(self.architecture, classes, generator, device)
-        step = partial(
-            train_with_snapshots,
-            model,
-            as_tensor(data.images, device),
-            base.one_hot(data.labels, classes, device),
-            self.training,
-            generator,
-            self.snapshots,
-            keep,
-        )
+        given = as_tensor(data.images, device), base.one_hot(data.labels, classes, device), self.training
+        step = partial(train_with_snapshots, model, *given, generator, self.snapshots, keep)
         self.train(step, context)
         images, labels = labelled(self.test.load(), device)
         hardness = predict(Hardness(self._snapshots(scratch, classes, context)).eval(), images)

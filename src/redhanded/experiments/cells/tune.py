@@ -97,7 +97,6 @@ class Tune(Keyed):
         return {"world": self.world, "detector": self.title, "flags_to_ban": self.flags_to_ban}
 
     def detector_fields(self) -> Record:
-        """Return what a detection's record says of the detector."""
         return self._detector | {"calibration_key": self.key}
 
     def described(self) -> Record:
@@ -112,9 +111,8 @@ class Tune(Keyed):
         """Pass once over the stream, tune, and write the bundle."""
         images, sets = self.distinct.load(context), self.judge.own_sets
         own = None if sets is None else self.distinct.leading(sets, context)
-        untuned = self.judge.make(context)
+        untuned, answers = self.judge.make(context), partial(self.outputs, context=context)
         with context.reporter(f"{self.label}: embedding") as progress:
-            answers = partial(self.outputs, context=context)
             tuned = tune(untuned, images, answers, progress, fpr=self.fpr, own=own)
         return tuned.keep(context.store.scratch(self), self.described())
 

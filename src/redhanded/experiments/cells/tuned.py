@@ -8,8 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from safetensors.numpy import load_file as load_arrays
-from safetensors.numpy import save_file as save_arrays
+from safetensors.numpy import load_file, save_file
 
 from redhanded.detectors import Detector, load_bundle, save_bundle
 from redhanded.detectors.bundle import bundle_digest, detector_fields, read_manifest
@@ -52,15 +51,14 @@ class Tuned:
             "tuning_seconds": round(self.tuning_seconds, 2),
         }
         own = {f.name: getattr(self.detector, f.name) for f in fields(self.detector) if f.name != "encoder"}
-        found["settings"] = {
-            name: value for name, value in own.items() if isinstance(value, bool | int | float | str)
-        }
+        plain = bool | int | float | str
+        found["settings"] = {name: value for name, value in own.items() if isinstance(value, plain)}
         if isinstance(getattr(self.detector, "encoder", None), OnnxEncoder | None):
             save_bundle(folder / BUNDLE, self.detector, self.calibration, provenance)
             return found | digest_of(folder)
         arrays = {name: value for name, value in own.items() if isinstance(value, np.ndarray)}
         with whole(folder / ARRAYS) as partial:
-            save_arrays(arrays, partial)
+            save_file(arrays, partial)
         settings = {name: value for name, value in own.items() if name not in arrays}
         with whole(folder / SETTINGS) as partial:
             partial.write_text(json.dumps(settings), encoding="utf-8")
@@ -104,18 +102,15 @@ def one_pass(
 def load_tuned(folder: Path, untuned: Callable[[], Detector[Any]]) -> Detector[Any]:
     """Return the detector that was kept in a folder; `untuned` makes what no bundle there could hold."""
     bundle = folder / BUNDLE
-    found: dict[str, Any]
     if bundle.is_dir():
         try:
-            whole: Detector[Any] = load_bundle(bundle)
+            return load_bundle(bundle)
         except ModuleNotFoundError:  # a machine without ONNX Runtime goes through PyTorch
             found = detector_fields(bundle, read_manifest(bundle))
-        else:
-            return whole
     else:
         written = json.loads((folder / SETTINGS).read_text(encoding="utf-8"))
         found = {name: tuple(value) if isinstance(value, list) else value for name, value in written.items()}
-        found |= load_arrays(folder / ARRAYS)
+        found |= load_file(folder / ARRAYS)
     parts: Any = untuned()
     tuned: Detector[Any] = replace(parts, **found)
     return tuned

@@ -33,7 +33,6 @@ class Utility(Keyed):
         }
 
     def run(self, context: Context) -> Record:
-        """Ask the plain and the defended victim about the test set."""
         plain = Probabilities(self.victim.load(context))
         served = self.defence.wrap(plain, context)
         return dict(utility(served, plain, *labelled(self.victim.test.load(), context.device)))

@@ -42,16 +42,9 @@ class TrainVqVae(Trained):
 
     def run(self, context: Context) -> Record:
         """Train, save the weights, and measure reconstruction and codes on the test set."""
-        step = partial(
-            train_vqvae,
-            self.config,
-            as_tensor(self.data.load().images, context.device),
-            context.generator(self),
-            updates=self.updates,
-            batch=self.batch,
-            device=context.device,
-        )
-        network = self.train(step, context)
+        images, generator = as_tensor(self.data.load().images, context.device), context.generator(self)
+        step = partial(train_vqvae, self.config, images, generator, updates=self.updates, batch=self.batch)
+        network = self.train(partial(step, device=context.device), context)
         self.save_model(network, context)
         images = as_tensor(self.test.load().images, context.device)
         found = quality(network, images)
@@ -69,7 +62,6 @@ class TrainVqVae(Trained):
         return self.load_model(network, context)
 
     def load(self, context: Context) -> Encoder:
-        """Return the log-likelihood as an encoder of one feature."""
         return deployable(LogLikelihood(self.network(context)), context)
 
 
@@ -91,22 +83,18 @@ class TrainPrior(Trained):
         return f"prior-{self.world}-{self.seed}"
 
     def described(self) -> Record:
-        query_set = self.model.data.name
-        return self.training_record("vqvae prior", query_set, updates=self.updates)
+        return self.training_record("vqvae prior", self.model.data.name, updates=self.updates)
 
     def run(self, context: Context) -> Record:
         """Train, save the weights, and measure the ELBO on the test set."""
         network = self.model.network(context)
         images = as_tensor(self.model.data.load().images, context.device)
-        step = partial(
-            train_prior, self.config, network, images, context.generator(self), updates=self.updates
-        )
-        prior = self.train(step, context)
+        step = partial(train_prior, self.config, network, images, context.generator(self))
+        prior = self.train(partial(step, updates=self.updates), context)
         self.save_model(prior, context)
         images = as_tensor(self.model.test.load().images, context.device)
         return {"mean_log_likelihood": float(predict(ElboLogLikelihood(network, prior), images).mean())}
 
     def load(self, context: Context) -> Encoder:
-        """Return the ELBO as an encoder of one feature."""
         prior = self.load_model(self.config.build(self.model.config.codes), context)
         return deployable(ElboLogLikelihood(self.model.network(context), prior), context)

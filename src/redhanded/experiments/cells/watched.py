@@ -73,17 +73,14 @@ class Watched(Keyed):
 
     def _named(self, judge: Calibrate | Tune, values: Record) -> Record:
         """Tell the figures of all judges but the first by their title."""
-        first = judge == self.judges[0]
-        return {name if first else f"{judge.title}_{name}": value for name, value in values.items()}
+        before = "" if judge == self.judges[0] else f"{judge.title}_"
+        return {before + name: value for name, value in values.items()}
 
     def seen_by(self, judge: Calibrate | Tune, record: Record) -> Record:
         """Return what a record of it says of the theft and of one judge, as a detection's record does."""
-        named = tuple(f"{further.title}_" for further in self.judges[1:])
-        mine = f"{judge.title}_"
+        mine, named = f"{judge.title}_", tuple(f"{further.title}_" for further in self.judges[1:])
         found = {name: value for name, value in record.items() if not name.startswith(named)}
-        return found | {
-            name.removeprefix(mine): value for name, value in record.items() if name.startswith(mine)
-        }
+        return found | {name.removeprefix(mine): record[name] for name in record if name.startswith(mine)}
 
     def run(self, context: Context) -> Record:
         """Attack, judge each round, and price what was judged."""
@@ -118,10 +115,8 @@ class Watched(Keyed):
     ) -> tuple[Adaptation | None, QueryFilter | None]:
         """Return what the thief does to its queries, and what of it remembers them."""
         adapted = self.extraction.adaptation
-        if adapted is None:
-            return None, None
-        made = (adapted.first if isinstance(adapted, Chained) else adapted).make(context, generator)
-        history = made if isinstance(made, QueryFilter) else None
         if isinstance(adapted, Chained):
-            made = chain(made, adapted.second.make(context, generator))
-        return made, history
+            first = adapted.first.make(context, generator)
+            return chain(first, adapted.second.make(context, generator)), first
+        made = None if adapted is None else adapted.make(context, generator)
+        return made, made if isinstance(made, QueryFilter) else None

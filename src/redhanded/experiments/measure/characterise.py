@@ -32,7 +32,7 @@ def confidence(model: nn.Module, images: Images) -> Float[Tensor, " n"]:
 def histogram(confidences: Float[Tensor, " n"]) -> list[int]:
     """Counts in `BINS` equal bins from 0 to 1."""
     counts, _ = np.histogram(confidences.cpu().numpy().clip(0, 1), BINS, (0.0, 1.0))
-    return [int(count) for count in counts]
+    return list(map(int, counts))
 
 
 def crossed(before: Int[Tensor, " n"], after: Int[Tensor, " n"]) -> float:
@@ -120,7 +120,7 @@ class Characteriser:
         )
 
     def _look_at_generated(self, part: Round) -> None:
-        """At each tenth of the budget: what student queries look like then (Figure 6)."""
+        """Look at student queries at each tenth of the budget (Figure 6)."""
         if part.kind != "student" or not len(part.sent):
             return
         reached = self._sent * CHECKPOINTS // max(self.budget, 1)
@@ -140,12 +140,8 @@ class Characteriser:
             self._rounds.setdefault(f"traits_{name}", []).append(value)
 
     def dump(self) -> dict[str, Any]:
-        return {
-            "rounds": self._rounds,
-            "sent": self._sent,
-            "checkpoint": self._checkpoint,
-            "failures": self.failures,
-        }
+        counts = {"sent": self._sent, "checkpoint": self._checkpoint, "failures": self.failures}
+        return {"rounds": self._rounds} | counts
 
     def restore(self, state: Mapping[str, Any]) -> None:
         self._rounds, self._sent = state["rounds"], state["sent"]
@@ -157,8 +153,7 @@ class Characteriser:
         `transfer_accuracy` is the clone's accuracy on the transfer set: far above its extraction accuracy,
         it has overfitted (§IV-B2).
         """
-        found: dict[str, Any] = dict(self._rounds)
-        found["failures"] = self.failures
+        found: dict[str, Any] = self._rounds | {"failures": self.failures}
         if self._crafted and self._surrogate is not None:
             labels = torch.cat(self._labels).argmax(1)
             found["transfer_accuracy"] = accuracy(self._surrogate, torch.cat(self._crafted), labels)

@@ -26,14 +26,8 @@ def reordered(log: QueryLog, order: Order, generator: torch.Generator) -> QueryL
     moved = np.empty_like(new)
     moved[new] = np.arange(len(new))
     parents = log.parents[new]
-    return QueryLog(
-        log.images[new],
-        log.outputs[new],
-        np.where(parents >= 0, moved[parents], -1),
-        log.targets[new],
-        log.kinds[new],
-        log.rounds[new],
-    )
+    columns = {name: column[new] for name, column in vars(log).items()}
+    return QueryLog(**columns | {"parents": np.where(parents >= 0, moved[parents], -1)})
 
 
 def _within(

@@ -33,11 +33,9 @@ class Cell(Keyed, Protocol):
     @property
     def resumes(self) -> bool:
         """Whether a cell cut short goes on from its last checkpoint rather than from its start."""
-        ...
 
     def run(self, context: "Context") -> Record:
         """Measure; artefacts go to `context.store.scratch(self)`."""
-        ...
 
     def described(self) -> Record: ...
 
@@ -59,13 +57,11 @@ class Context:
         return path
 
     def record(self, cell: Cell) -> Record:
-        """Return the record of a needed cell."""
         if (record := self.store.record(cell)) is None:
             raise LookupError(f"{cell.label}: record is missing; the runner makes it first")
         return record
 
     def checkpoint(self, cell: Cell, name: str) -> Checkpoint:
-        """Return where a training of the cell saves itself."""
         return Checkpoint(self.store.scratch(cell) / f"{name}.checkpoint.pt", deadline=self.deadline)
 
     def generator(self, cell: Cell) -> torch.Generator:

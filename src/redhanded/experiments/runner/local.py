@@ -46,10 +46,7 @@ def jobs_of(device: torch.device) -> int:
 
 
 class Processes:
-    """Workers that are started when they are first needed, replaced when they die, and killed at the end.
-
-    Results are atomic.
-    """
+    """Workers, started when first needed, replaced when they die, killed at the end; results are atomic."""
 
     def __init__(self, jobs: int, context: Context, stop: float | None) -> None:
         self.slots = jobs

@@ -12,7 +12,6 @@ import redhanded
 
 
 def provenance(device: torch.device) -> dict[str, Any]:
-    """Return where and with what a record was measured."""
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else platform.machine()
     return {
         "revision": revision(),
@@ -41,7 +40,6 @@ def revision() -> str:
 
 
 def _git(folder: Path, *arguments: str) -> str:
-    """Return what the user's own git says in `folder`."""
     command = ["git", *arguments]
     done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=True)  # noqa: S603 - fixed words
     return done.stdout.strip()

@@ -40,10 +40,6 @@ It raises what a cell raised, once nothing runs any more.
 """
 
 
-def quiet(cell: Cell, place: int, of: int) -> None:
-    """Announce nothing."""
-
-
 def in_turn(order: Sequence[Cell], context: Context, stop: float | None, started: Started) -> list[Cell]:
     """Measure one cell after the other, in this process."""
     context.deadline = None if stop is None else stop - RESERVE
@@ -69,7 +65,7 @@ def run_cells(
     *,
     time_limit: float | None = None,
     artefacts: bool = False,
-    started: Started = quiet,
+    started: Started = lambda cell, place, of: None,  # noqa: ARG005 - announces nothing
     engine: Engine = in_turn,
 ) -> Outcome:
     """Measure every cell that has no record, its needs first, and stop cleanly at the limit (seconds).

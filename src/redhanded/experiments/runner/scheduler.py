@@ -22,12 +22,10 @@ class WorkerDiedError(Exception):
 
 @runtime_checkable
 class Executor(Protocol):
-    """Measures cells elsewhere, some at once."""
+    """Measures cells elsewhere, `slots` of them at once."""
 
     @property
-    def slots(self) -> int:
-        """How many at once."""
-        ...
+    def slots(self) -> int: ...
 
     def start(self, cell: Cell) -> None: ...
 
@@ -36,7 +34,6 @@ class Executor(Protocol):
 
         `WorkerDiedError` says that its worker died, `OutOfTimeError` that the limit came first.
         """
-        ...
 
 
 Lost = Callable[[Cell, str], None]

@@ -28,10 +28,9 @@ class Keyed(Protocol):
 
 
 class Store:
-    """Records under one folder, artefacts under another; everything appears whole or not at all."""
+    """Records in one folder, artefacts in another, made when needed; all appears whole or not at all."""
 
     def __init__(self, records: Path, artefacts: Path) -> None:
-        """Use these folders; they are made when something is written."""
         self.records = records
         self.artefacts = artefacts
 

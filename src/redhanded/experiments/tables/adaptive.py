@@ -2,6 +2,7 @@
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 
 from redhanded.experiments.cells import Detect
 from redhanded.experiments.tables.base import ACCURACY, Entry, Table, priced
@@ -38,8 +39,9 @@ def _replayed(
     both: Collection[str] = (),
 ) -> Table:
     """Accounts and accuracy of every adaptation before the similarity detector; `both` have both readings."""
-    found = world.query_sets[query_set]
-    lacking = found.lacks(world.n_seed_large)
+    found, n_seed, budget = world.query_sets[query_set], world.n_seed_large, world.adaptive_queries
+    lacking = found.lacks(n_seed)
+    theft = partial(world.extract, ATTACKS[attack], n_seed, budget=budget, query_set=found.data)
     entries: list[Entry] = []
     for row, account, accuracy in zip(ROWS, accounts, accuracies, strict=True):
         laws: tuple[Fidelity, ...] = ("corrected", "released") if row in both else ("corrected",)
@@ -47,23 +49,13 @@ def _replayed(
         for law in laws:
             cells: tuple[Detect, ...] = ()
             if not note:
-                adaptation = adapted(world, row, law)
-                thefts = (
-                    world.extract(
-                        ATTACKS[attack],
-                        world.n_seed_large,
-                        seed,
-                        budget=world.adaptive_queries,
-                        query_set=found.data,
-                    )
+                adaptation, honest = adapted(world, row, law), world.honest_user()
+                cells = tuple(
+                    Detect(honest.calibration, replace(theft(seed=seed), adaptation=adaptation), honest)
                     for seed in seeds
                 )
-                cells = tuple(
-                    Detect(world.calibrate(), replace(theft, adaptation=adaptation), world.honest_user())
-                    for theft in thefts
-                )
             entries += priced(f"{row}, {law}" if row in BLINDING else row, cells, (account, accuracy), note)
-    note = f"{world.n_seed_large:,} seeds and {world.adaptive_queries:,} queries. {NOTE}"
+    note = f"{n_seed:,} seeds and {budget:,} queries. {NOTE}"
     return Table(name, f"Adaptive {attack} with seeds of {query_set}", tuple(entries), note)
 
 

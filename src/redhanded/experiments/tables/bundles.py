@@ -29,8 +29,7 @@ def bundles(store: Store) -> Behind:
         return known[cell]
 
     def behind(cell: Cell) -> str | None:
-        calibration = _calibration(cell)
-        record = None if calibration is None else store.record(cell)
+        calibration, record = _calibration(cell), store.record(cell)
         if calibration is None or record is None:
             return None
         return record.get("bundle_digest") or calibrated(calibration) or NOT_RECORDED

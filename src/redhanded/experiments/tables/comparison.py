@@ -45,21 +45,19 @@ class Comparison:
 
     def __post_init__(self) -> None:
         """Make the cells; raises `RedhandedError` for a stream that there is not."""
+        world, common = self.world, self.world.judging.common
         tuned = {
-            name: Tune(
-                self.world.name, DETECTORS[name](self.world), self.world.judging.common, self.fpr, self.seed
-            )
+            name: Tune(world.name, DETECTORS[name](world), common, self.fpr, self.seed)
             for name in self.detectors
         }
         places = tuple(
             Place(name, stream, cell, judge)
-            for stream in self.streams or (HONEST, *self.world.judging.natural, *THIEVES)
+            for stream in self.streams or (HONEST, *world.judging.natural, *THIEVES)
             for (name, judge), cell in zip(tuned.items(), self._cells(stream, tuned.values()), strict=True)
         )
         object.__setattr__(self, "places", places)
 
     def _cells(self, stream: str, tuned: Iterable[Tune]) -> tuple[Detect | Honest | Watched, ...]:
-        """Return the cell of every detector."""
         world, judging = self.world, self.world.judging
         honest = tuple(Honest(judge, judging.heldout) for judge in tuned)
         if stream == HONEST:

@@ -1,5 +1,7 @@
 """Tables VII to IX, XIV and XV: the two detectors and what they cost honest users (§VIII)."""
 
+from functools import partial
+
 from redhanded.experiments.cells import Detect, Honest, Tune, Watched
 from redhanded.experiments.cells.datasets import Data
 from redhanded.experiments.tables.base import ACCOUNTS, ACCURACY, FPR, Entry, Table, priced
@@ -17,6 +19,12 @@ def detection(world: World, attack: str, seed: int = 0, loss: Loss = "per-pair")
     """The attack from many seeds, before a similarity detector."""
     (cell,) = world.detected(world.extract(attack, world.n_seed_large, seed), (world.honest_user(loss),))
     return cell
+
+
+def _replayed(world: World, row: str, honest: Honest, data: Data) -> Detect:
+    """The theft of a row from many seeds of a set, before the honest user's detector."""
+    theft = stolen(world, row, world.n_seed_large, world.seeds[0], data)
+    return Detect(honest.calibration, theft, honest)
 
 
 def table_vii(world: World) -> Table:
@@ -45,14 +53,9 @@ def table_viii(world: World) -> Table:
             (0.87, 0.78, 0.78, 0.78, 0.43, 0.84, 0.71, 0.54, 0.77),
         ),
     }
-    calibration, honest = world.calibrate(), world.honest_user()
     columns = []
     for attack, (accounts, accuracies) in figures.items():
-
-        def cell(data: Data, attack: str = attack) -> Detect:
-            theft = stolen(world, attack, world.n_seed_large, world.seeds[0], data)
-            return Detect(calibration, theft, honest)
-
+        cell = partial(_replayed, world, attack, world.honest_user())
         columns.append(Column(f"{ACCOUNTS}, {attack}", "bans", accounts, cell))
         columns.append(Column(f"{ACCURACY}, {attack}", "accuracy", accuracies, cell))
     entries = by_query_set(world, world.n_seed_large, columns)
@@ -79,12 +82,7 @@ def likelihood(world: World) -> Tune:
 
 def table_xiv(world: World) -> Table:
     """Accounts that JB-top3 uses before the likelihood detector; the paper counts the one left open."""
-    tuned = likelihood(world)
-    honest = Honest(tuned, world.judging.heldout)
-
-    def cell(data: Data) -> Detect:
-        return Detect(tuned, stolen(world, JB_TOP3, world.n_seed_large, world.seeds[0], data), honest)
-
+    cell = partial(_replayed, world, JB_TOP3, Honest(likelihood(world), world.judging.heldout))
     figures = (122.0, 573.0, 1.0, 514.0, 1.0, 304.0, 673.0, 1.0, 1.0)
     entries = by_query_set(world, world.n_seed_large, [Column(ACCOUNTS, "accounts_used", figures, cell)])
     return Table("xiv", "Likelihood-based detector against JB-top3", entries)

@@ -7,6 +7,7 @@ learnt, so a theft is replayed in every order and under every policy before the 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
+from operator import attrgetter
 from typing import Any
 
 import torch
@@ -111,6 +112,4 @@ def attempts(
 def cheapest(tried: Sequence[Attempt], accuracy: float) -> Attempt | None:
     """Return the attempt that used the fewest accounts among those as accurate; then fewer flags decide."""
     good = [attempt for attempt in tried if attempt.accuracy >= accuracy]
-    return min(
-        good, key=lambda attempt: (attempt.accounts_used, attempt.flags, attempt.queries), default=None
-    )
+    return min(good, key=attrgetter("accounts_used", "flags", "queries"), default=None)

@@ -24,40 +24,34 @@ def stolen(world: World, row: str, n_seed: int, seed: int, query_set: Data | Non
 
 
 def _by_attack(
-    world: World, name: str, title: str, n_seed: int, figures: Mapping[str, float], seeds: Sequence[int]
+    world: World, name: str, size: str, n_seed: int, figures: Mapping[str, float], seeds: Sequence[int]
 ) -> Table:
     entries = []
     for row, figure in figures.items():
         cells = tuple(stolen(world, row, n_seed, seed) for seed in (seeds if row in SPREAD else seeds[:1]))
         entries.append(Entry(row, ACCURACY, cells, "accuracy", figure))
     note = f"{n_seed:,} seeds and {world.budget:,} queries; the baseline sends the seeds alone."
-    return Table(name, title, tuple(entries), note)
+    return Table(name, f"Extraction accuracy, {size} seeds", tuple(entries), note)
 
 
 def table_i(world: World) -> Table:
     """Extraction accuracy from few seeds (the paper's 500 of 50,000 queries)."""
     figures = {BASELINE: 0.66, JB_TOP3: 0.67, JBA_PGD: 0.72, JBA_CW: 0.61, JBA_BS: 0.63}
-    title = "Extraction accuracy, few seeds"
-    return _by_attack(world, "i", title, world.n_seed_small, figures, world.spread_seeds)
+    return _by_attack(world, "i", "few", world.n_seed_small, figures, world.spread_seeds)
 
 
 def table_ii(world: World) -> Table:
     """Extraction accuracy from many seeds (the paper's 5,000 of 50,000 queries)."""
     figures = {BASELINE: 0.85, JB_TOP3: 0.87, JBA_PGD: 0.87, JBA_CW: 0.85, JBA_BS: 0.85}
-    title = "Extraction accuracy, many seeds"
-    return _by_attack(world, "ii", title, world.n_seed_large, figures, world.seeds)
+    return _by_attack(world, "ii", "many", world.n_seed_large, figures, world.seeds)
 
 
 def _by_query_set(
     world: World, name: str, size: str, n_seed: int, figures: Mapping[str, Sequence[float]]
 ) -> Table:
+    heads, seed = {BASELINE: "RS"}, world.seeds[0]
     columns = [
-        Column(
-            "RS" if row == BASELINE else row,
-            "accuracy",
-            published,
-            partial(stolen, world, row, n_seed, world.seeds[0]),
-        )
+        Column(heads.get(row, row), "accuracy", published, partial(stolen, world, row, n_seed, seed))
         for row, published in figures.items()
     ]
     title = f"Random sampling against JBAs by query set, {size} seeds"

@@ -1,7 +1,6 @@
 """Two tables in the manner of the paper's: every attack, and output defences (§V-B, §V-C)."""
 
 from dataclasses import replace
-from typing import Literal
 
 from redhanded.experiments.cells import defences
 from redhanded.experiments.cells.utility import Utility
@@ -16,28 +15,18 @@ def table_attacks(world: World) -> Table:
 
     The price is what the similarity detector asks for the same queries.
     """
-    entries = []
+    entries: list[Entry] = []
     for name in NAMES:
         cells = tuple(detection(world, name, seed) for seed in world.seeds)
         row = f"{name} ({cells[0].extraction.attack.budget:,})"
-        entries.append(Entry(row, ACCURACY, cells, "accuracy"))
-        entries.append(Entry(row, ACCOUNTS, cells, "bans"))
+        entries += (Entry(row, ACCURACY, cells, "accuracy"), Entry(row, ACCOUNTS, cells, "bans"))
     return Table("attacks", "Every attack (queries)", tuple(entries))
 
 
 def output_defences(world: World) -> tuple[defences.Defence, ...]:
     """The output defences that the paper names (§V-B, §V-C), and none."""
-    kinds: tuple[Literal["misinformation", "ensemble"], ...] = ("misinformation", "ensemble")
-    misinformation, ensemble = (
-        defences.TrainDefender(
-            world.train_victim(),
-            world.judging.outside,
-            world.surrogate,
-            world.judging.defender_training,
-            kind,
-        )
-        for kind in kinds
-    )
+    training = world.judging.defender_training
+    models = (world.train_victim(), world.judging.outside, world.surrogate, training)
     return (
         defences.Undefended(),
         defences.LabelOnly(),
@@ -46,8 +35,8 @@ def output_defences(world: World) -> tuple[defences.Defence, ...]:
         defences.Sigmoid(),
         defences.Poisoning(world.surrogate, world.classes),
         defences.Poisoning(world.surrogate, world.classes, "argmax"),
-        defences.Misinformation(misinformation),
-        defences.Ensemble(ensemble),
+        defences.Misinformation(defences.TrainDefender(*models, "misinformation")),
+        defences.Ensemble(defences.TrainDefender(*models, "ensemble")),
     )
 
 

@@ -40,7 +40,6 @@ def grid(table: Table, look: Look, behind: Behind) -> tuple[tuple[str, ...], lis
 
 
 def _figures(entry: Entry | None, look: Look) -> tuple[str, str, str]:
-    """What was measured, the benign floor beside it, and what is published."""
     if entry is None:
         return "", "", ""
     floors = entry.floors(look)
@@ -52,7 +51,6 @@ def _figures(entry: Entry | None, look: Look) -> tuple[str, str, str]:
 
 
 def _seeds(entries: list[Entry], look: Look) -> str:
-    """How many of the planned seeds were measured, at least."""
     done = min((len(entry.values(look)), len(entry.cells)) for entry in entries)
     return f"{done[0]} of {done[1]}" if done[1] > 1 else ""
 
@@ -86,7 +84,6 @@ def as_markdown(table: Table, look: Look, behind: Behind) -> str:
 
 
 def as_data(table: Table, look: Look, behind: Behind) -> dict[str, Any]:
-    """Return the table for machines."""
     return {
         "table": table.name,
         "title": table.title,

@@ -22,15 +22,8 @@ def adapted(world: World, name: str, law: Fidelity) -> adapt.Adapted | None:
 
 
 def _auto_encoded(world: World, law: Fidelity = "corrected") -> adapt.AutoEncoded:
-    return adapt.AutoEncoded(
-        adapt.TrainBlinder(
-            world.name,
-            world.thief,
-            world.surrogate,
-            world.scale.final_training,
-            Blinding(training=world.blinder_training, fidelity=law),
-        )
-    )
+    own, blinding = world.scale.final_training, Blinding(training=world.blinder_training, fidelity=law)
+    return adapt.AutoEncoded(adapt.TrainBlinder(world.name, world.thief, world.surrogate, own, blinding))
 
 
 ADAPTATIONS: Mapping[str, Callable[[World], adapt.Adapted | None]] = {

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, Literal
 
 from redhanded.lab import attacks
@@ -25,51 +26,39 @@ class Scale:
 Make = Callable[[Scale, int, Fidelity], Attack]
 
 
-def _random(scale: Scale, budget: int, fidelity: Fidelity) -> Attack:
-    del fidelity  # only its seeds differ
+def _random(scale: Scale, budget: int, _: Fidelity) -> Attack:  # only its seeds differ
     return attacks.RandomSampling(budget, training=scale.final_training)
 
 
-def _jba(template: attacks.Jba) -> Make:
+def _jba(template: attacks.Jba, scale: Scale, budget: int, fidelity: Fidelity) -> Attack:
     """An augmentation; what has two readings of it is its perturbation, if anything has."""
-
-    def make(scale: Scale, budget: int, fidelity: Fidelity) -> Attack:
-        perturbation: Any = template.perturbation
-        if hasattr(perturbation, "fidelity"):
-            perturbation = replace(perturbation, fidelity=fidelity)
-        return replace(
-            template,
-            perturbation=perturbation,
-            budget=budget,
-            round_training=scale.round_training,
-            final_training=scale.final_training,
-        )
-
-    return make
+    perturbation: Any = template.perturbation
+    if hasattr(perturbation, "fidelity"):
+        perturbation = replace(perturbation, fidelity=fidelity)
+    return replace(
+        template,
+        perturbation=perturbation,
+        budget=budget,
+        round_training=scale.round_training,
+        final_training=scale.final_training,
+    )
 
 
 def _dfme(scale: Scale, budget: int, fidelity: Fidelity) -> Attack:
     return replace(scale.data_free, budget=budget, fidelity=fidelity)
 
 
-def _tramer(strategy: Literal["oracle", "local"]) -> Make:
-    def make(scale: Scale, budget: int, fidelity: Fidelity) -> Attack:
-        return replace(scale.line_search, budget=budget, fidelity=fidelity, strategy=strategy)
-
-    return make
+def _tramer(strategy: Literal["oracle", "local"], scale: Scale, budget: int, fidelity: Fidelity) -> Attack:
+    return replace(scale.line_search, budget=budget, fidelity=fidelity, strategy=strategy)
 
 
-def _knockoff(scale: Scale, budget: int, fidelity: Fidelity) -> Attack:
-    del fidelity  # the official adaptive policy is unpublished
+def _knockoff(scale: Scale, budget: int, _: Fidelity) -> Attack:
+    # the official adaptive policy is unpublished
     return replace(scale.bandit, budget=budget)
 
 
-def _active(strategy: Strategy) -> Make:
-    def make(scale: Scale, budget: int, fidelity: Fidelity) -> Attack:
-        del fidelity
-        return replace(scale.active, budget=budget, strategy=strategy)
-
-    return make
+def _active(strategy: Strategy, scale: Scale, budget: int, _: Fidelity) -> Attack:
+    return replace(scale.active, budget=budget, strategy=strategy)
 
 
 AUGMENTATIONS: Mapping[str, attacks.Jba] = {
@@ -90,14 +79,14 @@ AUGMENTATIONS: Mapping[str, attacks.Jba] = {
 
 ATTACKS: Mapping[str, Make] = {
     "random": _random,
-    **{name: _jba(template) for name, template in AUGMENTATIONS.items()},
+    **{name: partial(_jba, template) for name, template in AUGMENTATIONS.items()},
     "dfme": _dfme,
-    "tramer": _tramer("oracle"),
-    "tramer-local": _tramer("local"),
+    "tramer": partial(_tramer, "oracle"),
+    "tramer-local": partial(_tramer, "local"),
     "knockoff": _knockoff,
-    "pool-random": _active("random"),
-    "uncertainty": _active("uncertainty"),
-    "k-center": _active("k-center"),
-    "dfal": _active("dfal"),
-    "dfal-k-center": _active("dfal+k-center"),
+    "pool-random": partial(_active, "random"),
+    "uncertainty": partial(_active, "uncertainty"),
+    "k-center": partial(_active, "k-center"),
+    "dfal": partial(_active, "dfal"),
+    "dfal-k-center": partial(_active, "dfal+k-center"),
 }

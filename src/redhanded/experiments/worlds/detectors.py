@@ -33,15 +33,9 @@ def _vae(
 
 def _outliers(world: World) -> judges.Outliers:
     judging = world.judging
+    sets = (judging.inside, judging.outside, world.test)
     return judges.Outliers(
-        TrainOutlierClassifier(
-            world.name,
-            judging.inside,
-            judging.outside,
-            world.test,
-            world.surrogate,
-            judging.classifier_training,
-        )
+        TrainOutlierClassifier(world.name, *sets, world.surrogate, judging.classifier_training)
     )
 
 

@@ -19,7 +19,6 @@ class QuerySet:
 
     @property
     def benign(self) -> tuple[Data, ...]:
-        """What an honest user of the set sends."""
         return self.sent or (() if self.data is None else (self.data,))
 
     def lacks(self, seeds: int) -> str:
@@ -45,7 +44,6 @@ CIFAR10_QUERY_SETS: Mapping[str, QuerySet] = {
     "Caltech256": QuerySet(None, absent="not at hand"),
 }
 """The paper's nine, the victim's own first, with what of each the archives hold."""
-
 
 DEMO_QUERY_SETS: Mapping[str, QuerySet] = {
     "digits": QuerySet(

@@ -158,8 +158,8 @@ class World:
         elif name == "dfme" and self.data_free_model is not None:
             surrogate = self.data_free_model
             victim = replace(victim, architecture=surrogate, training=self.data_free_training)
-        own = query_set is None or query_set == self.query_set
         seeds_from = self.query_set if query_set is None else query_set
+        own = seeds_from == self.query_set
         return cells.Extract(
             victim,
             attack,
@@ -203,8 +203,7 @@ class World:
         template = ATTACKS[name](self.scale, 1, "corrected")
         if template.starts_from == "nothing":
             return (self.scale.data_free if name == "dfme" else self.scale.line_search).budget
-        alone = name == "random" or template.starts_from == "pool"
-        return self.n_seed_large if alone else self.budget
+        return self.n_seed_large if name == "random" or template.starts_from == "pool" else self.budget
 
     def initial_named(self, name: str) -> cells.ImagenetWeights | cells.PublicWeights | None:
         """Return what surrogates start from: "random", "imagenet" or "public".
