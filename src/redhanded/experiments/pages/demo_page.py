@@ -4,7 +4,6 @@ import math
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 from matplotlib.figure import Figure
 from rich import box
@@ -15,14 +14,36 @@ from redhanded.experiments.figures import style
 from redhanded.experiments.pages import demo_figures as figures
 from redhanded.experiments.pages.demo_figures import many
 from redhanded.experiments.pages.demo_view import BenignRow, Row, View
-
-__all__ = ["benign_table", "result_table", "write_pictures", "write_report"]
+from redhanded.experiments.pages.render import render
 
 
 def write_report(path: Path, view: View) -> None:
     """Write the page; it loads nothing from anywhere, runs no script, and prints."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(_page(view), encoding="utf-8")
+    text = render(
+        "demo.html",
+        _duration,
+        _few,
+        many,
+        _percent,
+        view=view,
+        thefts=[(row.attack, _variant(row), _numbers(row)) for row in view.rows],
+        honest=[(row.name, "", _benign_numbers(row)) for row in view.heldout],
+        encoders=[
+            (
+                row.loss,
+                "",
+                [f"{row.delta:.4g}", f"{row.effective_rank:.3g}", _percent(row.first_axis_share)],
+            )
+            for row in view.encoders
+        ],
+        calibration=_calibration(view),
+        pictures={
+            name: Markup(style.inline_svg(draw(view), alt(view), name))  # noqa: S704  # it escapes all texts
+            for name, (draw, alt) in PICTURES.items()
+        },
+    )
+    path.write_text(text, encoding="utf-8")
 
 
 def write_pictures(directory: Path, view: View) -> list[Path]:
@@ -105,42 +126,6 @@ def _terminal_table(
     for name, numbers in rows:
         table.add_row(name, *map(Text, numbers))
     return table
-
-
-def _page(view: View) -> str:
-    environment = Environment(
-        loader=PackageLoader("redhanded.experiments.pages"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-    )
-    environment.filters |= {
-        "duration": _duration,
-        "few": _few,
-        "grouped": "{:,}".format,
-        "many": many,
-        "percent": _percent,
-    }
-    return environment.get_template("demo.html").render(
-        view=view,
-        thefts=[(row.attack, _variant(row), _numbers(row)) for row in view.rows],
-        honest=[(row.name, "", _benign_numbers(row)) for row in view.heldout],
-        encoders=[
-            (
-                row.loss,
-                "",
-                [f"{row.delta:.4g}", f"{row.effective_rank:.3g}", _percent(row.first_axis_share)],
-            )
-            for row in view.encoders
-        ],
-        calibration=_calibration(view),
-        pictures={
-            name: Markup(style.inline_svg(draw(view), alt(view), name))  # noqa: S704  # it escapes all texts
-            for name, (draw, alt) in PICTURES.items()
-        },
-    )
 
 
 def _accuracy_alt(view: View) -> str:
