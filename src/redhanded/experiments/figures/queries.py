@@ -140,7 +140,7 @@ def traits_by_attack(extractions: Sequence[Record], detections: Sequence[Record]
         return figure
 
 
-def _mean(found: float | Sequence[float | None] | None, factor: int = 1) -> float | None:
+def _mean(found: float | list[float | None] | None, factor: int = 1) -> float | None:
     """Of what a record tells of a trait, a number or one a round, as far as it was measured."""
     values = [value for value in (found if isinstance(found, list) else [found]) if value is not None]
     return factor * float(np.mean(values)) if values else None

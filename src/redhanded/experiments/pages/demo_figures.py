@@ -184,4 +184,5 @@ def _below(axes: Axes, x: float, text: str, side: Literal["center", "right"]) ->
 
 
 def _difference(pair: FlaggedPair) -> Int[np.ndarray, "32 32 3"]:
-    return pair.query.astype(int) - pair.neighbour.astype(int)
+    difference: Int[np.ndarray, "32 32 3"] = pair.query.astype(int) - pair.neighbour.astype(int)
+    return difference

@@ -39,8 +39,9 @@ def write_report(path: Path, view: View) -> None:
         ],
         calibration=_calibration(view),
         pictures={
-            name: Markup(style.inline_svg(draw(view), alt(view), name))  # noqa: S704  # it escapes all texts
-            for name, (draw, alt) in PICTURES.items()
+            # it escapes all texts
+            name: Markup(style.inline_svg(PICTURES[name](view), alt, name))  # noqa: S704
+            for name, alt in _in_words(view).items()
         },
     )
     path.write_text(text, encoding="utf-8")
@@ -49,7 +50,7 @@ def write_report(path: Path, view: View) -> None:
 def write_pictures(directory: Path, view: View) -> list[Path]:
     """Write the four figures as PNG files and return their paths."""
     paths = []
-    for name, (draw, _) in PICTURES.items():
+    for name, draw in PICTURES.items():
         paths.append(directory / f"{name}.png")
         style.save_png(draw(view), paths[-1])
     return paths
@@ -128,59 +129,55 @@ def _terminal_table(
     return table
 
 
-def _accuracy_alt(view: View) -> str:
-    ends = [
-        f"{stream.name} reaches {_percent(stream.accuracy[-1][1])} after {stream.accuracy[-1][0]:,} queries"
-        for stream in view.attacks
-        if stream.accuracy
-    ]
-    return _alt(
-        "Line plot of extraction accuracy over queries sent",
-        [*ends, f"the victim itself {_percent(view.victim_accuracy)}"],
-    )
+def _in_words(view: View) -> dict[str, str]:
+    """What each picture shows, for those who do not see it."""
+    told = {
+        "accuracy": (
+            "Line plot of extraction accuracy over queries sent",
+            [
+                *(
+                    f"{stream.name} reaches {_percent(accuracy)} after {queries:,} queries"
+                    for stream in view.attacks
+                    for queries, accuracy in stream.accuracy[-1:]
+                ),
+                f"the victim itself {_percent(view.victim_accuracy)}",
+            ],
+        ),
+        "flags": (
+            "Line plot of cumulative flags over queries sent",
+            [
+                f"{stream.name} {many(int(stream.counts.sum()), 'flag')} and "
+                f"{many(len(stream.bans), 'ban')} in {len(stream.counts):,} queries"
+                for stream in view.streams
+            ],
+        ),
+        "distances": (
+            f"Histogram of the distance to the nearest earlier query, delta at {view.delta:.4g}",
+            [
+                f"{stream.name} has {_percent(float((stream.nearest < view.delta).mean()))} of queries "
+                "below delta"
+                for stream in view.streams
+                if len(stream.nearest)
+            ],
+        ),
+        "pairs": (
+            "Flagged queries, the earlier queries they nearly repeat, and their differences",
+            [
+                f"{stream.name}: {many(min(len(stream.pairs), figures.SHOWN_PAIRS), 'pair')}"
+                for stream in view.streams
+                if stream.pairs
+            ],
+        ),
+    }
+    return {name: f"{what}: {'; '.join(ends) or 'nothing to show'}." for name, (what, ends) in told.items()}
 
 
-def _flags_alt(view: View) -> str:
-    ends = [
-        f"{stream.name} {many(int(stream.counts.sum()), 'flag')} and {many(len(stream.bans), 'ban')} "
-        f"in {len(stream.counts):,} queries"
-        for stream in view.streams
-    ]
-    return _alt("Line plot of cumulative flags over queries sent", ends)
-
-
-def _distances_alt(view: View) -> str:
-    ends = [
-        f"{stream.name} has {_percent(float((stream.nearest < view.delta).mean()))} of queries below delta"
-        for stream in view.streams
-        if len(stream.nearest)
-    ]
-    return _alt(
-        f"Histogram of the distance to the nearest earlier query, delta at {view.delta:.4g}",
-        ends,
-    )
-
-
-def _pairs_alt(view: View) -> str:
-    ends = [
-        f"{stream.name}: {many(min(len(stream.pairs), figures.SHOWN_PAIRS), 'pair')}"
-        for stream in view.streams
-        if stream.pairs
-    ]
-    return _alt("Flagged queries, the earlier queries they nearly repeat, and their differences", ends)
-
-
-def _alt(what: str, ends: Sequence[str]) -> str:
-    return f"{what}: {'; '.join(ends) or 'nothing to show'}."
-
-
-PICTURES: dict[str, tuple[Callable[[View], Figure], Callable[[View], str]]] = {
-    "accuracy": (figures.accuracy_over_queries, _accuracy_alt),
-    "flags": (figures.flags_over_queries, _flags_alt),
-    "distances": (figures.distance_histogram, _distances_alt),
-    "pairs": (figures.flagged_pairs, _pairs_alt),
+PICTURES: dict[str, Callable[[View], Figure]] = {
+    "accuracy": figures.accuracy_over_queries,
+    "flags": figures.flags_over_queries,
+    "distances": figures.distance_histogram,
+    "pairs": figures.flagged_pairs,
 }
-"""What draws each, and what says it in words."""
 
 
 def _variant(row: Row) -> str:
