@@ -2,13 +2,9 @@
 
 from collections.abc import Callable, Mapping, Sequence
 
+from redhanded.experiments.figures import queries
 from redhanded.experiments.figures.detectors import figure_10, figure_12, figure_13, figure_14
 from redhanded.experiments.figures.picture import Picture
-from redhanded.experiments.figures.queries import (
-    confidence_histograms,
-    confidence_over_queries,
-    crossed_samples,
-)
 from redhanded.experiments.figures.query_sets import ranked_by_query_set
 from redhanded.experiments.runner.context import Cell, Context
 from redhanded.experiments.runner.store import Record
@@ -35,7 +31,7 @@ def _crossed(name: str, table: Table, n_seed: int, caption: str = "") -> Picture
         f"Percentage of crafted queries labelled otherwise than the image they were made from. "
         f"Bands span the seeds of an attack.{caption}",
         cells,
-        lambda context: crossed_samples(_measured(cells, context)),
+        lambda context: queries.crossed_samples(_measured(cells, context)),
     )
 
 
@@ -48,7 +44,7 @@ def figure_5(world: World) -> Picture:
         "Predicted confidence on the queries of Jacobian-based attacks",
         f"All crafted queries, {world.n_seed_large:,} seeds. Low confidence stands for a boundary nearby.",
         cells,
-        lambda context: confidence_histograms(_measured(cells, context)),
+        lambda context: queries.confidence_histograms(_measured(cells, context)),
     )
 
 
@@ -62,7 +58,7 @@ def figure_6(world: World) -> Picture:
         f"Of {world.scale.data_free.budget:,} queries; the paper looks after 50,000, 500,000, 5 million and "
         "20 million.",
         (cell,),
-        lambda context: confidence_over_queries(context.record(cell)),
+        lambda context: queries.confidence_over_queries(context.record(cell)),
     )
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from itertools import chain, cycle
+from operator import itemgetter
 from typing import Any
 
 import numpy as np
@@ -196,24 +197,16 @@ def plain(extractions: Iterable[Record]) -> list[Record]:
     Nothing is adapted, images come from the world's own sets, and of thefts that differ in their budget alone
     those of the largest are taken.
     """
-    own = {name: _own_sets(name) for name in WORLDS}
+    worlds = {name: make() for name, make in WORLDS.items()}
+    own = {name: {world.query_set.name, world.pool.name} for name, world in worlds.items()}
     found = [
         record
         for record in extractions
         if record.get("adaptation", "none") == "none"
         and record["query_set"] in own.get(record["world"], {record["query_set"]})
     ]
+    theft = itemgetter("world", "attack", "n_seed")
     largest: dict[tuple[str, str, int], int] = {}
     for record in found:
-        theft = _theft(record)
-        largest[theft] = max(largest.get(theft, 0), record["budget"])
-    return [record for record in found if record["budget"] == largest[_theft(record)]]
-
-
-def _own_sets(world: str) -> set[str]:
-    made = WORLDS[world]()
-    return {made.query_set.name, made.pool.name}
-
-
-def _theft(record: Record) -> tuple[str, str, int]:
-    return record["world"], record["attack"], record["n_seed"]
+        largest[theft(record)] = max(largest.get(theft(record), 0), record["budget"])
+    return [record for record in found if record["budget"] == largest[theft(record)]]
