@@ -7,8 +7,7 @@ and on black; line style and marker repeat what colour says.
 import html
 import io
 import re
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +33,7 @@ LOOKS = (
     ("#b0609f", ":", "D"),
     ("#b08900", (0, (5, 1, 1, 1, 1, 1)), "v"),
 )
+Point = tuple[float | int, float | int]
 STYLE: Any = {
     "font.family": "sans-serif",
     "font.sans-serif": ["DejaVu Sans", "Verdana", "Arial", "sans-serif"],
@@ -61,11 +61,9 @@ STYLE: Any = {
 }
 
 
-@contextmanager
-def styled() -> Iterator[None]:
+def styled() -> AbstractContextManager[None]:
     """Draw in the project's style inside."""
-    with mpl.rc_context(STYLE):
-        yield
+    return mpl.rc_context(STYLE)
 
 
 def save_png(figure: Figure, path: Path) -> None:
@@ -146,8 +144,8 @@ def nothing(why: str) -> Figure:
 def note(
     axes: Axes,
     text: str,
-    at: tuple[float, float],
-    shift: tuple[float, float],
+    at: Point,
+    shift: Point,
     within: str | Transform,
     ha: str = "left",
     va: str = "baseline",
@@ -162,6 +160,6 @@ def gain(most: float, room: float) -> int:
     return next(gain for gain in (16, 8, 4, 2, 1) if gain * most <= room or gain == 1)
 
 
-def thousands(value: float, _place: float) -> str:
+def thousands(value: float, _place: object) -> str:
     """Format a tick with groups of thousands."""
     return f"{value:,.0f}"

@@ -115,7 +115,7 @@ def flagged_pairs(view: View) -> Figure:
         for stream, strip in zip(streams, strips, strict=True):
             pairs = stream.pairs[:SHOWN_PAIRS]
             # nearly all differences show without clipping
-            gain = style.gain(float(np.percentile([np.abs(_difference(pair)) for pair in pairs], 99)), 127)
+            gain = style.gain(float(np.percentile([np.abs(_difference(pair)) for pair in pairs], 99)), 127.0)
             names = (
                 "query",
                 "nearest\nearlier query",

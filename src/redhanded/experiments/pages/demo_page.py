@@ -30,11 +30,7 @@ def write_report(path: Path, view: View) -> None:
         thefts=[(row.attack, _variant(row), _numbers(row)) for row in view.rows],
         honest=[(row.name, "", _benign_numbers(row)) for row in view.heldout],
         encoders=[
-            (
-                row.loss,
-                "",
-                [f"{row.delta:.4g}", f"{row.effective_rank:.3g}", _percent(row.first_axis_share)],
-            )
+            (row.loss, "", [f"{row.delta:.4g}", f"{row.effective_rank:.3g}", _percent(row.first_axis_share)])
             for row in view.encoders
         ],
         calibration=_calibration(view),
@@ -96,10 +92,7 @@ def encoder_table(view: View) -> Table:
     note = "Effective rank: exponential of the entropy of the covariance's eigenvalue shares; 1 is a line."
     headings = ("loss", "threshold δ", "effective rank", "variance on first axis")
     rows = (
-        (
-            Text(row.loss),
-            [f"{row.delta:.4g}", f"{row.effective_rank:.1f}", _percent(row.first_axis_share)],
-        )
+        (Text(row.loss), [f"{row.delta:.4g}", f"{row.effective_rank:.1f}", _percent(row.first_axis_share)])
         for row in view.encoders
     )
     return _terminal_table("Similarity encoders", [note], headings, rows)
