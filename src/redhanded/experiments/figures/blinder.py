@@ -4,15 +4,11 @@ from collections.abc import Mapping
 
 import torch
 from matplotlib.figure import Figure
-from torch import Tensor
 
-from redhanded.experiments.figures.style import DPI, WIDTH, styled
+from redhanded.experiments.figures.style import DPI, WIDTH, gain, styled
 from redhanded.lab.adaptive import AutoEncoder
 from redhanded.lab.types import Images
-from redhanded.types import Float
 
-GAINS = (16, 8, 4, 2, 1)
-"""By which a change is amplified: the first that leaves nearly all of it within what can be shown."""
 SEED = 0
 """Of the noise that is hidden, the same for every blinder."""
 
@@ -23,17 +19,12 @@ def blinded_images(images: Images, blinders: Mapping[str, AutoEncoder]) -> Figur
     for name, blinder in blinders.items():
         sent = blinder(images, torch.Generator().manual_seed(SEED)).clamp(0, 1)
         change = sent - images
-        gain = _gain(change)
+        times = gain(float(change.abs().quantile(0.99)), 0.5)  # nearly all of it stays within what is shown
         rows += [
             (f"{name}\nsent", sent),
-            (f"change \N{MULTIPLICATION SIGN}{gain},\ngrey is none", (0.5 + gain * change).clamp(0, 1)),
+            (f"change \N{MULTIPLICATION SIGN}{times},\ngrey is none", (0.5 + times * change).clamp(0, 1)),
         ]
     return _sheet(rows)
-
-
-def _gain(change: Float[Tensor, "n 3 h w"]) -> int:
-    most = float(change.abs().quantile(0.99))
-    return next(gain for gain in GAINS if gain * most <= 0.5 or gain == 1)
 
 
 def _sheet(rows: list[tuple[str, Images]]) -> Figure:
@@ -43,15 +34,9 @@ def _sheet(rows: list[tuple[str, Images]]) -> Figure:
             len(rows),
             len(rows[0][1]),
             squeeze=False,
-            gridspec_kw={
-                "wspace": 0.05,
-                "hspace": 0.05,
-                "left": 0.16,
-                "right": 0.995,
-                "top": 0.99,
-                "bottom": 0.01,
-            },
+            gridspec_kw={"wspace": 0.05, "hspace": 0.05},
         )
+        figure.subplots_adjust(left=0.16, right=0.995, top=0.99, bottom=0.01)
         for line, (name, images) in zip(grid, rows, strict=True):
             for axes, image in zip(line, images.cpu(), strict=True):
                 axes.imshow(image.permute(1, 2, 0).numpy(), interpolation="none")

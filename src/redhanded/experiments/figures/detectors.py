@@ -27,49 +27,34 @@ BANDS = (
 )
 
 
-def _likelihoods(
-    name: str, section: str, title: str, caption: str, found: Detect, first: int | None
+def _jb_top3(
+    world: World, name: str, section: str, title: str, caption: str, first: int | None = None
 ) -> Picture:
-    """A thief beside the honest stream of the victim's kind."""
-    streams: Mapping[str, Detect | Honest] = {HONEST: found.honest, found.extraction.name: found}
+    """The thief of Table XIV's first row, seeded from the victim's own set, beside the honest stream."""
+    (found,) = table_xiv(world).entries[0].cells
+    assert isinstance(found, Detect)
+    extraction = found.extraction
+    streams: Mapping[str, Detect | Honest] = {HONEST: found.honest, extraction.name: found}
     cells = (found.calibration, *streams.values())
 
     def make(context: Context) -> Figure:
         detector, likelihood = judged(streams, context)
-        return likelihood_curves(likelihood, detector, first, natural=found.extraction.n_seed)
+        return likelihood_curves(likelihood, detector, first, natural=extraction.n_seed)
 
-    return Picture(name, section, title, caption, cells, make, cells, from_artefacts=True)
-
-
-def _jb_top3(world: World) -> Detect:
-    """The first row of Table XIV: seeds of the victim's own set."""
-    (cell,) = table_xiv(world).entries[0].cells
-    assert isinstance(cell, Detect)
-    return cell
+    return Picture(name, section, title, f"{BANDS} {caption}", cells, make, cells, from_artefacts=True)
 
 
 def figure_10(world: World) -> Picture:
     """How an account's likelihood begins."""
-    return _likelihoods(
-        "10",
-        "VI-B",
-        f"Mean log-likelihood over the first {FIRST:,} queries",
-        f"{BANDS} The thief sends its natural seeds first.",
-        _jb_top3(world),
-        FIRST,
-    )
+    title = f"Mean log-likelihood over the first {FIRST:,} queries"
+    return _jb_top3(world, "10", "VI-B", title, "The thief sends its natural seeds first.", FIRST)
 
 
 def figure_13(world: World) -> Picture:
     """How it goes on when a thief augments its seeds."""
-    return _likelihoods(
-        "13",
-        "VIII-B1",
-        "Mean log-likelihood over all queries of JB-top3",
-        f"{BANDS} The honest stream holds images that tuned nothing; the paper's is CIFAR-10's training set.",
-        _jb_top3(world),
-        None,
-    )
+    title = "Mean log-likelihood over all queries of JB-top3"
+    caption = "The honest stream holds images that tuned nothing; the paper's is CIFAR-10's training set."
+    return _jb_top3(world, "13", "VIII-B1", title, caption)
 
 
 def figure_14(world: World) -> Picture:
@@ -113,14 +98,8 @@ def figure_12(world: World) -> Picture:
             images = as_tensor(world.test.load().images[:SHOWN], context.device)
         except RedhandedError:  # artefacts can be carried to where there are no archives
             return None
-        return blinded_images(
-            images,
-            {
-                law: cell.load(context)
-                for law, cell in blinders.items()
-                if context.store.record(cell) is not None
-            },
-        )
+        measured = {law: cell for law, cell in blinders.items() if context.store.record(cell) is not None}
+        return blinded_images(images, {law: cell.load(context) for law, cell in measured.items()})
 
     return Picture(
         "12",

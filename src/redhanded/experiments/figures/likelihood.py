@@ -5,21 +5,11 @@ from itertools import cycle
 
 import numpy as np
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter
 from safetensors.numpy import load_file
 
 from redhanded.detectors.likelihood import LikelihoodDetector
 from redhanded.experiments.cells.detect import VERDICTS, Detect, Honest
-from redhanded.experiments.figures.style import (
-    HONEST_GREY,
-    INK,
-    LOOKS,
-    MUTED,
-    finish,
-    plot,
-    styled,
-    thousands,
-)
+from redhanded.experiments.figures import style
 from redhanded.experiments.runner.context import Context
 from redhanded.experiments.tables.comparison import HONEST
 from redhanded.types import FeatureArray, Float64
@@ -69,11 +59,11 @@ def likelihood_curves(
     own images end there.
     """
     beta = -detector.threshold
-    with styled():
-        figure, axes = plot(3.6)
-        looks = cycle(LOOKS)
+    with style.styled():
+        figure, axes = style.plot(3.6)
+        looks = cycle(style.LOOKS)
         for name, likelihood in streams.items():
-            colour, dashes = (HONEST_GREY, "-") if name == honest else next(looks)[:2]
+            colour, dashes = (style.HONEST_GREY, "-") if name == honest else next(looks)[:2]
             mean, spread = (part[:first] for part in running_means(likelihood))
             shown = np.unique(np.linspace(detector.warmup - 1, len(mean) - 1, POINTS).astype(int))
             shown = shown[shown < len(mean)]
@@ -81,19 +71,12 @@ def likelihood_curves(
             axes.plot(queries, mean[shown], color=colour, ls=dashes, label=name)
             low, high = (mean[shown] + edge * beta * spread[shown] for edge in (-1, 1))
             axes.fill_between(queries, low, high, color=colour, alpha=0.15, lw=0)
-        axes.axhline(detector.alpha, color=INK, lw=1, ls=(0, (2, 2)), label="threshold (alpha)")
+        axes.axhline(detector.alpha, color=style.INK, lw=1, ls=(0, (2, 2)), label="threshold (alpha)")
         axes.set(xlabel="queries", ylabel="mean log-likelihood")
         if 0 < natural < axes.get_xlim()[1]:
-            axes.axvline(natural, color=MUTED, lw=1)
-            axes.annotate(
-                "seeds end",
-                (natural, 0),
-                (4, 4),
-                xycoords=axes.get_xaxis_transform(),
-                textcoords="offset points",
-                color=MUTED,
-            )
+            axes.axvline(natural, color=style.MUTED, lw=1)
+            style.note(axes, "seeds end", (natural, 0), (4, 4), axes.get_xaxis_transform(), color=style.MUTED)
         if first is None:
             axes.set_xscale("log")
-            axes.xaxis.set_major_formatter(FuncFormatter(thousands))
-        return finish(figure, axes)
+            axes.xaxis.set_major_formatter(style.thousands)
+        return style.finish(figure, axes)

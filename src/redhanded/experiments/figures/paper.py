@@ -2,13 +2,9 @@
 
 from collections.abc import Callable, Mapping, Sequence
 
+from redhanded.experiments.figures import queries
 from redhanded.experiments.figures.detectors import figure_10, figure_12, figure_13, figure_14
 from redhanded.experiments.figures.picture import Picture
-from redhanded.experiments.figures.queries import (
-    confidence_histograms,
-    confidence_over_queries,
-    crossed_samples,
-)
 from redhanded.experiments.figures.query_sets import ranked_by_query_set
 from redhanded.experiments.runner.context import Cell, Context
 from redhanded.experiments.runner.store import Record
@@ -26,31 +22,16 @@ def _augmenting(table: Table) -> tuple[Cell, ...]:
     return tuple(cell for entry in table.entries if entry.row in ATTACKS for cell in entry.cells)
 
 
-def _crossed(name: str, table: Table, n_seed: int, caption: str) -> Picture:
+def _crossed(name: str, table: Table, n_seed: int, caption: str = "") -> Picture:
     cells = _augmenting(table)
     return Picture(
         name,
         "IV-B2",
         f"Crossed samples, {n_seed:,} seeds",
-        f"Percentage of crafted queries labelled otherwise than the image they were made from. {caption}",
+        f"Percentage of crafted queries labelled otherwise than the image they were made from. "
+        f"Bands span the seeds of an attack.{caption}",
         cells,
-        lambda context: crossed_samples(_measured(cells, context)),
-    )
-
-
-def figure_2(world: World) -> Picture:
-    """Crossed samples from few seeds."""
-    return _crossed("2", table_i(world), world.n_seed_small, "Bands span the seeds of an attack.")
-
-
-def figure_3(world: World) -> Picture:
-    """Crossed samples from many seeds."""
-    return _crossed(
-        "3",
-        table_ii(world),
-        world.n_seed_large,
-        "Bands span the seeds of an attack. The paper augments 400 random images an iteration here, so that "
-        "there are more of them; these are the attacks of Table II, which augment all.",
+        lambda context: queries.crossed_samples(_measured(cells, context)),
     )
 
 
@@ -63,7 +44,7 @@ def figure_5(world: World) -> Picture:
         "Predicted confidence on the queries of Jacobian-based attacks",
         f"All crafted queries, {world.n_seed_large:,} seeds. Low confidence stands for a boundary nearby.",
         cells,
-        lambda context: confidence_histograms(_measured(cells, context)),
+        lambda context: queries.confidence_histograms(_measured(cells, context)),
     )
 
 
@@ -77,7 +58,7 @@ def figure_6(world: World) -> Picture:
         f"Of {world.scale.data_free.budget:,} queries; the paper looks after 50,000, 500,000, 5 million and "
         "20 million.",
         (cell,),
-        lambda context: confidence_over_queries(context.record(cell)),
+        lambda context: queries.confidence_over_queries(context.record(cell)),
     )
 
 
@@ -93,23 +74,19 @@ def _ranked(name: str, table: Table, n_seed: int) -> Picture:
     )
 
 
-def figure_7(world: World) -> Picture:
-    """What few seeds of each set are worth."""
-    return _ranked("7", table_iv(world), world.n_seed_small)
-
-
-def figure_8(world: World) -> Picture:
-    """What many seeds of each set are worth."""
-    return _ranked("8", table_v(world), world.n_seed_large)
-
-
 FIGURES: Mapping[str, Callable[[World], Picture]] = {
-    "2": figure_2,
-    "3": figure_3,
+    "2": lambda world: _crossed("2", table_i(world), world.n_seed_small),
+    "3": lambda world: _crossed(
+        "3",
+        table_ii(world),
+        world.n_seed_large,
+        " The paper augments 400 random images an iteration here, so that there are more of them; these are "
+        "the attacks of Table II, which augment all.",
+    ),
     "5": figure_5,
     "6": figure_6,
-    "7": figure_7,
-    "8": figure_8,
+    "7": lambda world: _ranked("7", table_iv(world), world.n_seed_small),
+    "8": lambda world: _ranked("8", table_v(world), world.n_seed_large),
     "10": figure_10,
     "12": figure_12,
     "13": figure_13,

@@ -15,8 +15,6 @@ NO_ARTEFACTS = "measured, but the artefacts that it is drawn from are not at han
 
 @dataclass(frozen=True)
 class Picture:
-    """A figure of the paper."""
-
     name: str
     section: str
     title: str

@@ -1,14 +1,15 @@
 """What queries look like, drawn from extraction records: Figures 2, 3, 5 and 6 of the paper (§IV-B)."""
 
-from collections.abc import Callable, Iterable, Sequence
-from itertools import cycle
+from collections.abc import Iterable, Sequence
+from itertools import chain, cycle
+from operator import itemgetter
 from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from redhanded.experiments.figures.style import DPI, LOOKS, MUTED, WIDTH, nothing, plot, styled
+from redhanded.experiments.figures.style import DPI, LOOKS, MUTED, WIDTH, nothing, styled
 from redhanded.experiments.runner.store import Record
 from redhanded.experiments.worlds import WORLDS
 
@@ -34,8 +35,7 @@ def crossed_samples(records: Sequence[Record]) -> Figure:
     with styled():
         shown = _by_attack(records, "traits_crossed_victim")
         if not shown:
-            _, axes = plot(0.6)
-            return nothing(axes, "No attack crafted its queries from others.")
+            return nothing("No attack crafted its queries from others.")
         figure = Figure(figsize=(WIDTH, 3.3), dpi=DPI, layout="constrained")
         plots = figure.subplots(1, 2, sharey=True)
         for axes, (side, name) in zip(plots, SIDES, strict=True):
@@ -63,8 +63,7 @@ def confidence_histograms(records: Sequence[Record]) -> Figure:
         shown = _by_attack(records, "traits_confidence_victim")
         shown = {attack: runs for attack, runs in shown.items() if "traits_crossed_victim" in runs[0]}
         if not shown:
-            _, axes = plot(0.6)
-            return nothing(axes, "No attack crafted its queries from others.")
+            return nothing("No attack crafted its queries from others.")
         return _histograms([(attack, _summed(runs)) for attack, runs in shown.items()])
 
 
@@ -73,8 +72,7 @@ def confidence_over_queries(record: Record) -> Figure:
     with styled():
         queries = record.get("traits_queries", [])
         if not queries:
-            _, axes = plot(0.6)
-            return nothing(axes, "Nothing was generated.")
+            return nothing("Nothing was generated.")
         chosen = np.unique(np.linspace(0, len(queries) - 1, min(4, len(queries))).round().astype(int))
         rows = [
             (
@@ -86,25 +84,17 @@ def confidence_over_queries(record: Record) -> Figure:
         return _histograms(rows)
 
 
-PANELS: tuple[tuple[str, tuple[tuple[str, Callable[[Record], float | None]], ...]], ...] = (
+PANELS = (
     (
         "reached its target (%)",
-        (
-            ("on the surrogate", lambda record: _percent_of(record, "traits_reached_surrogate")),
-            ("on the victim", lambda record: _percent_of(record, "traits_reached_victim")),
-        ),
+        100,
+        {"on the surrogate": "traits_reached_surrogate", "on the victim": "traits_reached_victim"},
     ),
-    ("L2 change (pixels)", (("", lambda record: _mean_of(record, "traits_l2")),)),
-    (
-        "clone's accuracy (%)",
-        (
-            ("transfer set", lambda record: _times(record.get("transfer_accuracy"), 100.0)),
-            ("test set", lambda record: _times(record["accuracy"], 100.0)),
-        ),
-    ),
-    ("feature directions", (("", lambda record: record.get("query_effective_rank")),)),
+    ("L2 change (pixels)", 1, {"": "traits_l2"}),
+    ("clone's accuracy (%)", 100, {"transfer set": "transfer_accuracy", "test set": "accuracy"}),
+    ("feature directions", 1, {"": "query_effective_rank"}),
 )
-"""What is drawn of an attack: panels of one or two figures a record."""
+"""What is drawn of an attack: titles, factors, and one or two traits of a record by their labels."""
 
 
 def traits_by_attack(extractions: Sequence[Record], detections: Sequence[Record]) -> Figure:
@@ -126,46 +116,35 @@ def traits_by_attack(extractions: Sequence[Record], detections: Sequence[Record]
         )
     rows = np.arange(len(shown))[::-1]
     panels = [
-        (title, parts)
-        for title, parts in PANELS
-        if any(value(run) is not None for _, value in parts for runs in shown.values() for run in runs)
+        (title, factor, traits)
+        for title, factor, traits in PANELS
+        if any(
+            _mean(run.get(trait)) is not None for trait in traits.values() for run in chain(*shown.values())
+        )
     ]
     with styled():
         figure = Figure(figsize=(WIDTH, 1.1 + 0.2 * len(shown)), dpi=DPI, layout="constrained")
-        for place, (axes, (title, parts)) in enumerate(
-            zip(figure.subplots(1, len(panels), sharey=True, squeeze=False)[0], panels, strict=True)
-        ):
-            for (name, figure_of), (colour, _, marker) in zip(parts, LOOKS, strict=False):
-                points = [
-                    (_mean([figure_of(run) for run in runs]), row)
+        plots = figure.subplots(1, len(panels), sharey=True, squeeze=False)[0]
+        for axes, (title, factor, traits) in zip(plots, panels, strict=True):
+            for (name, trait), (colour, _, marker) in zip(traits.items(), LOOKS, strict=False):
+                drawn = [
+                    (mean, row)
                     for runs, row in zip(shown.values(), rows, strict=True)
+                    if (mean := _mean([_mean(run.get(trait), factor) for run in runs])) is not None
                 ]
-                drawn = [(value, row) for value, row in points if value is not None]
                 axes.plot(*zip(*drawn, strict=True), ls="", marker=marker, ms=4, color=colour, label=name)
             axes.set_title(title, fontsize=8, loc="left", color=MUTED)
             axes.set_xlim(left=0)
-            if len(parts) > 1:
+            if len(traits) > 1:
                 axes.legend(fontsize=6.5, loc="upper left", bbox_to_anchor=(-0.1, -0.12), handlelength=1)
-            if place == 0:
-                axes.set_yticks(rows, shown, fontsize=8)
+        plots[0].set_yticks(rows, shown, fontsize=8)
         return figure
 
 
-def _mean(values: Sequence[float | None]) -> float | None:
-    found = [value for value in values if value is not None]
-    return float(np.mean(found)) if found else None
-
-
-def _mean_of(record: Record, trait: str) -> float | None:
-    return _mean(record.get(trait) or [])
-
-
-def _percent_of(record: Record, trait: str) -> float | None:
-    return _times(_mean_of(record, trait), 100.0)
-
-
-def _times(value: float | None, factor: float) -> float | None:
-    return None if value is None else factor * value
+def _mean(found: float | list[float | None] | None, factor: int = 1) -> float | None:
+    """Of what a record tells of a trait, a number or one a round, as far as it was measured."""
+    values = [value for value in (found if isinstance(found, list) else [found]) if value is not None]
+    return factor * float(np.mean(values)) if values else None
 
 
 def _histograms(rows: Sequence[tuple[str, dict[str, np.ndarray]]]) -> Figure:
@@ -218,24 +197,16 @@ def plain(extractions: Iterable[Record]) -> list[Record]:
     Nothing is adapted, images come from the world's own sets, and of thefts that differ in their budget alone
     those of the largest are taken.
     """
-    own = {name: _own_sets(name) for name in WORLDS}
+    worlds = {name: make() for name, make in WORLDS.items()}
+    own = {name: {world.query_set.name, world.pool.name} for name, world in worlds.items()}
     found = [
         record
         for record in extractions
         if record.get("adaptation", "none") == "none"
         and record["query_set"] in own.get(record["world"], {record["query_set"]})
     ]
+    theft = itemgetter("world", "attack", "n_seed")
     largest: dict[tuple[str, str, int], int] = {}
     for record in found:
-        theft = _theft(record)
-        largest[theft] = max(largest.get(theft, 0), record["budget"])
-    return [record for record in found if record["budget"] == largest[_theft(record)]]
-
-
-def _own_sets(world: str) -> set[str]:
-    made = WORLDS[world]()
-    return {made.query_set.name, made.pool.name}
-
-
-def _theft(record: Record) -> tuple[str, str, int]:
-    return record["world"], record["attack"], record["n_seed"]
+        largest[theft(record)] = max(largest.get(theft(record), 0), record["budget"])
+    return [record for record in found if record["budget"] == largest[theft(record)]]

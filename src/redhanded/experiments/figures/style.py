@@ -7,8 +7,7 @@ and on black; line style and marker repeat what colour says.
 import html
 import io
 import re
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +15,7 @@ import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.ticker import FuncFormatter
+from matplotlib.transforms import Transform
 from PIL import Image
 
 WIDTH = 7.0
@@ -34,6 +33,7 @@ LOOKS = (
     ("#b0609f", ":", "D"),
     ("#b08900", (0, (5, 1, 1, 1, 1, 1)), "v"),
 )
+Point = tuple[float | int, float | int]
 STYLE: Any = {
     "font.family": "sans-serif",
     "font.sans-serif": ["DejaVu Sans", "Verdana", "Arial", "sans-serif"],
@@ -61,11 +61,9 @@ STYLE: Any = {
 }
 
 
-@contextmanager
-def styled() -> Iterator[None]:
+def styled() -> AbstractContextManager[None]:
     """Draw in the project's style inside."""
-    with mpl.rc_context(STYLE):
-        yield
+    return mpl.rc_context(STYLE)
 
 
 def save_png(figure: Figure, path: Path) -> None:
@@ -127,7 +125,7 @@ def plot(height: float) -> tuple[Figure, Axes]:
 def finish(figure: Figure, axes: Axes, *extra: Line2D) -> Figure:
     """Add the legend above and group thousands; return the figure."""
     if axes.get_xscale() == "linear":
-        axes.xaxis.set_major_formatter(FuncFormatter(thousands))
+        axes.xaxis.set_major_formatter(thousands)
     handles, _ = axes.get_legend_handles_labels()
     figure.legend(
         handles=[*handles, *extra], loc="outside upper left", ncols=2, columnspacing=1.6, borderaxespad=0.2
@@ -135,22 +133,33 @@ def finish(figure: Figure, axes: Axes, *extra: Line2D) -> Figure:
     return figure
 
 
-def nothing(axes: Axes, why: str) -> Figure:
+def nothing(why: str) -> Figure:
     """Say why there is nothing to draw."""
-    axes.clear()
+    figure, axes = plot(0.6)
     axes.set_axis_off()
     axes.text(0, 0.5, why, ha="left", va="center", color=MUTED, transform=axes.transAxes)
-    figure = axes.get_figure(root=True)
-    assert figure is not None
-    figure.set_figheight(0.6)
     return figure
 
 
-def plain_number(value: float, _place: int) -> str:
-    """Format a tick without exponent."""
-    return f"{value:g}"
+def note(
+    axes: Axes,
+    text: str,
+    at: Point,
+    shift: Point,
+    within: str | Transform,
+    ha: str = "left",
+    va: str = "baseline",
+    color: str = INK,
+) -> None:
+    """Write text `shift` points from a place that is told in the coordinates `within`."""
+    axes.annotate(text, at, shift, xycoords=within, textcoords="offset points", ha=ha, va=va, color=color)
 
 
-def thousands(value: float, _place: int) -> str:
+def gain(most: float, room: float) -> int:
+    """Return by which power of two, up to 16, changes can be amplified; the largest then fits `room`."""
+    return next(gain for gain in (16, 8, 4, 2, 1) if gain * most <= room or gain == 1)
+
+
+def thousands(value: float, _place: object) -> str:
     """Format a tick with groups of thousands."""
     return f"{value:,.0f}"

@@ -4,6 +4,7 @@ import platform
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 from safetensors.numpy import load_file
@@ -22,6 +23,8 @@ from redhanded.experiments.runner.context import Cell, Context
 from redhanded.experiments.runner.store import Record
 from redhanded.experiments.worlds.world import World
 from redhanded.lab.encoders.similarity import Loss
+
+T = TypeVar("T", Row, BenignRow, EncoderRow)
 
 
 @dataclass(frozen=True)
@@ -60,31 +63,32 @@ class Demo:
         """All of them, in the order of the story."""
         honest, *others = self.honest
         first: tuple[Cell, ...] = (self.victim, self.encoders[0], honest)
-        return (*first, *self.detections, *others, *self.encoders[1:], *self._tuned())
-
-    def _tuned(self) -> tuple[Cell, ...]:
-        return tuple(self.world.calibrate(encoder.config.loss) for encoder in self.encoders[1:])
+        more = self.encoders[1:]
+        tuned = (self.world.calibrate(encoder.config.loss) for encoder in more)
+        return (*first, *self.detections, *others, *more, *tuned)
 
     def view(self, context: Context) -> View:
         """Gather the finished cells into what the page shows."""
         calibration = context.record(self.detections[0].calibration)
         records = [context.record(cell) for cell in everything(self.cells)]
-        first = records[0]
         return View(
             title="A thief clones a model, and is caught",
             world=f"{self.world.name}: {self.world.title}",
-            victim_accuracy=float(first["accuracy"]),
-            rows=tuple(_row(context.record(cell)) for cell in self.detections),
+            victim_accuracy=records[0]["accuracy"],
+            rows=tuple(_of(Row, context.record(cell)) for cell in self.detections),
             streams=(
                 *(self._stream(cell, context) for cell in self.detections),
-                _honest_stream(self.honest[0], context),
+                _stream(HONEST, context.artefact(self.honest[0]), ()),
             ),
-            delta=float(calibration["delta"]),
-            fpr_target=float(calibration["target"]),
-            calibration_length=int(calibration["length"]),
-            heldout=tuple(_benign(context.record(cell)) for cell in self.honest),
+            delta=calibration["delta"],
+            fpr_target=calibration["target"],
+            calibration_length=calibration["length"],
+            heldout=tuple(
+                _of(BenignRow, record | {"name": record["stream"], "length": record["queries"]})
+                for record in map(context.record, self.honest)
+            ),
             encoders=tuple(self._encoder(cell, context) for cell in self.encoders),
-            seconds=float(sum(record["seconds"] for record in records)),
+            seconds=sum(record["seconds"] for record in records),
             provenance={
                 **{
                     name: ", ".join(dict.fromkeys(str(record[name]) for record in records))
@@ -97,21 +101,12 @@ class Demo:
     def _stream(self, cell: Detect, context: Context) -> Stream:
         stolen = context.record(cell.extraction)
         curve = zip(stolen["round_queries"], stolen["round_accuracy"], strict=True)
-        return _stream(
-            cell.extraction.name,
-            context.artefact(cell),
-            tuple((int(queries), float(found)) for queries, found in curve),
-        )
+        return _stream(cell.extraction.name, context.artefact(cell), tuple(curve))
 
     def _encoder(self, cell: TrainEncoder, context: Context) -> EncoderRow:
-        record = context.record(cell)
         tuned = context.record(self.world.calibrate(cell.config.loss))
-        return EncoderRow(
-            cell.config.loss,
-            float(tuned["delta"]),
-            float(record["effective_rank"]),
-            float(record["first_axis_share"]),
-        )
+        named = {"loss": cell.config.loss, "delta": tuned["delta"]}
+        return _of(EncoderRow, context.record(cell) | named)
 
 
 def everything(cells: Iterable[Cell]) -> list[Cell]:
@@ -124,10 +119,6 @@ def everything(cells: Iterable[Cell]) -> list[Cell]:
     return list(found)
 
 
-def _honest_stream(cell: Honest, context: Context) -> Stream:
-    return _stream(HONEST, context.artefact(cell), ())
-
-
 def _stream(name: str, folder: Path, accuracy: tuple[tuple[int, float], ...]) -> Stream:
     kept = load_file(folder / "detection.safetensors")
     pairs = tuple(
@@ -137,33 +128,6 @@ def _stream(name: str, folder: Path, accuracy: tuple[tuple[int, float], ...]) ->
     return Stream(name, kept["counts"], kept["bans"], kept["nearest"].astype(np.float64), pairs, accuracy)
 
 
-def _row(record: Record) -> Row:
-    return Row(
-        attack=record["attack"],
-        fidelity=record["fidelity"],
-        order=record["order"],
-        accuracy=float(record["accuracy"]),
-        agreement=float(record["agreement"]),
-        queries=record["queries"],
-        flags=record["flags"],
-        flag_rate=float(record["flag_rate"]),
-        bans=record["bans"],
-        accounts_used=record["accounts_used"],
-        benign_floor=float(record["benign_floor"]),
-        seed=record["seed"],
-    )
-
-
-def _benign(record: Record) -> BenignRow:
-    return BenignRow(
-        name=record["stream"],
-        length=record["queries"],
-        flags=record["flags"],
-        flag_rate=float(record["flag_rate"]),
-        flag_rate_low=float(record["flag_rate_low"]),
-        flag_rate_high=float(record["flag_rate_high"]),
-        bans=record["bans"],
-        fpr=float(record["fpr"]),
-        fpr_low=float(record["fpr_low"]),
-        fpr_high=float(record["fpr_high"]),
-    )
+def _of(kind: type[T], record: Record) -> T:
+    """A row, whose fields are named like a record's."""
+    return kind(**{name: record[name] for name in kind.__annotations__})

@@ -1,6 +1,6 @@
 """The report's four figures."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from itertools import cycle
 from typing import Any, Literal
 
@@ -8,24 +8,12 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator
+from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
 
-from redhanded.experiments.figures.style import (
-    DPI,
-    HONEST_GREY,
-    INK,
-    LOOKS,
-    MUTED,
-    WIDTH,
-    finish,
-    nothing,
-    plain_number,
-    plot,
-    styled,
-    thousands,
-)
+from redhanded.experiments.figures import style
+from redhanded.experiments.figures.style import INK, LOOKS, MUTED, finish, note, nothing, plot, styled
 from redhanded.experiments.pages.demo_view import FlaggedPair, Stream, View
-from redhanded.types import Float64, UInt8
+from redhanded.types import Float64, Int
 
 SHOWN_PAIRS = 6
 """Pairs shown of each stream."""
@@ -42,18 +30,10 @@ def accuracy_over_queries(view: View) -> Figure:
             label = f"{stream.name}: {accuracy[-1]:.1%} after {queries[-1]:,.0f} queries"
             axes.plot(queries, 100 * accuracy, color=colour, ls=dashes, marker=marker, ms=5, label=label)
         if not axes.lines:
-            return nothing(axes, "No clone was measured along the way.")
+            return nothing("No clone was measured along the way.")
         axes.axhline(100 * view.victim_accuracy, color=MUTED, lw=1.2, ls=(0, (2, 2)))
-        axes.annotate(
-            f"the victim itself: {view.victim_accuracy:.1%}",
-            (1, 100 * view.victim_accuracy),
-            (0, -4),
-            xycoords=axes.get_yaxis_transform(),
-            textcoords="offset points",
-            ha="right",
-            va="top",
-            color=MUTED,
-        )
+        text, at = f"the victim itself: {view.victim_accuracy:.1%}", (1, 100 * view.victim_accuracy)
+        note(axes, text, at, (0, -4), axes.get_yaxis_transform(), ha="right", va="top", color=MUTED)
         axes.set(xlabel="queries sent", ylabel="extraction accuracy (%)", ylim=(0, 104))
         axes.set_xlim(left=0)
         return finish(figure, axes)
@@ -75,12 +55,12 @@ def flags_over_queries(view: View) -> Figure:
                 stream.bans + 1, total[stream.bans + 1], color=colour, ls="none", marker="|", ms=11, mew=1.6
             )
         if not axes.lines:
-            return nothing(axes, "No stream was watched.")
+            return nothing("No stream was watched.")
         axes.set(xlabel="queries sent", ylabel="flags so far")
         axes.set_xlim(left=0)
         axes.set_ylim(0, max(axes.get_ylim()[1], 5))
         axes.yaxis.set_major_locator(MaxNLocator(integer=True))
-        axes.yaxis.set_major_formatter(FuncFormatter(thousands))
+        axes.yaxis.set_major_formatter(style.thousands)
         tick = Line2D(
             [], [], color=INK, ls="none", marker="|", ms=11, mew=1.6, label="a ban: the account is closed"
         )
@@ -94,7 +74,7 @@ def distance_histogram(view: View) -> Figure:
         finite = [stream.nearest[np.isfinite(stream.nearest)] for stream in view.streams]
         seen = np.concatenate([*finite, np.empty(0)])
         if not (seen > 0).any():
-            return nothing(axes, "No query came near an earlier one of its account.")
+            return nothing("No query came near an earlier one of its account.")
         bins = _bins(seen[seen > 0], view.delta)
         low, high = bins[0], bins[-1]
         for stream, colour, dashes, honest in _looks(view):
@@ -107,20 +87,14 @@ def distance_histogram(view: View) -> Figure:
             )
         axes.set_xscale("log")
         axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if high < 200 * low else (1,)))
-        axes.xaxis.set_major_formatter(FuncFormatter(plain_number))
-        axes.xaxis.set_minor_formatter(FuncFormatter(lambda _value, _place: ""))
+        axes.xaxis.set_major_formatter(lambda value, _place: f"{value:g}")
+        axes.xaxis.set_minor_formatter(NullFormatter())
         if view.delta > 0:
             axes.axvline(view.delta, color=INK, lw=1.3, ls=(0, (4, 2)))
             right = view.delta < np.sqrt(low * high)
-            axes.annotate(
-                f"δ = {view.delta:.4g}\n← flagged",
-                (view.delta, 1),
-                (6 if right else -6, -3),
-                xycoords=axes.get_xaxis_transform(),
-                textcoords="offset points",
-                ha="left" if right else "right",
-                va="top",
-            )
+            text, shift = f"δ = {view.delta:.4g}\n← flagged", (6 if right else -6, -3)
+            side = "left" if right else "right"
+            note(axes, text, (view.delta, 1), shift, axes.get_xaxis_transform(), ha=side, va="top")
         axes.set(
             xlim=(low, high),
             xlabel="L2 distance to the nearest earlier query of the account (feature units, log scale)",
@@ -135,13 +109,13 @@ def flagged_pairs(view: View) -> Figure:
     streams = [stream for stream in view.streams if stream.pairs]
     with styled():
         if not streams:
-            figure, axes = plot(0.6)
-            return nothing(axes, "No flagged pair to show.")
-        shown = [stream.pairs[:SHOWN_PAIRS] for stream in streams]
-        figure = Figure(figsize=(WIDTH, 3.35 * len(streams)), dpi=DPI)
+            return nothing("No flagged pair to show.")
+        figure = Figure(figsize=(style.WIDTH, 3.35 * len(streams)), dpi=style.DPI)
         strips = figure.subfigures(len(streams), 1, squeeze=False)[:, 0]
-        for stream, pairs, strip in zip(streams, shown, strips, strict=True):
-            gain = _gain(pairs)
+        for stream, strip in zip(streams, strips, strict=True):
+            pairs = stream.pairs[:SHOWN_PAIRS]
+            # nearly all differences show without clipping
+            gain = style.gain(float(np.percentile([np.abs(_difference(pair)) for pair in pairs], 99)), 127.0)
             names = (
                 "query",
                 "nearest\nearlier query",
@@ -153,17 +127,12 @@ def flagged_pairs(view: View) -> Figure:
             )
             strip.subplots_adjust(left=0.15, right=0.99, top=0.9, bottom=0.09)
             for row, name in enumerate(names):
-                cells[row, 0].annotate(
-                    name, (0, 0.5), (-8, 0), xycoords="axes fraction", textcoords="offset points",
-                    ha="right", va="center",
-                )  # fmt: skip
-            for column in cells.T:
-                for cell in column:
-                    cell.set_axis_off()
+                note(cells[row, 0], name, (0, 0.5), (-8, 0), "axes fraction", ha="right", va="center")
+            for cell in cells.flat:
+                cell.set_axis_off()
             for pair, column in zip(pairs, cells.T, strict=False):
-                for cell, image in zip(
-                    column, (pair.query, pair.neighbour, _difference(pair, gain)), strict=True
-                ):
+                grey_based = np.clip(128 + gain * _difference(pair), 0, 255).astype(np.uint8)
+                for cell, image in zip(column, (pair.query, pair.neighbour, grey_based), strict=True):
                     cell.imshow(image, interpolation="none")
                 _below(column[2], 0.5, f"{pair.distance:.2g}", "center")
             _below(cells[2, 0], -0.07, "distance", "right")
@@ -175,7 +144,7 @@ def _looks(view: View) -> Iterator[tuple[Stream, str, Any, bool]]:
     for stream, (colour, dashes, _) in zip(view.attacks, cycle(LOOKS), strict=False):
         yield stream, colour, dashes, False
     if view.honest is not None:
-        yield view.honest, HONEST_GREY, "-", True
+        yield view.honest, style.HONEST_GREY, "-", True
 
 
 def many(number: int, noun: str) -> str:
@@ -214,14 +183,6 @@ def _below(axes: Axes, x: float, text: str, side: Literal["center", "right"]) ->
     axes.text(x, -0.06, text, ha=side, va="top", transform=axes.transAxes)
 
 
-def _gain(pairs: Sequence[FlaggedPair]) -> int:
-    """The power of two up to 16 that lets nearly all differences show without clipping."""
-    sizes = [np.abs(pair.query.astype(int) - pair.neighbour.astype(int)) for pair in pairs]
-    most = float(np.percentile(np.concatenate([size.ravel() for size in sizes]), 99))
-    return next(gain for gain in (16, 8, 4, 2, 1) if gain * most <= 127 or gain == 1)
-
-
-def _difference(pair: FlaggedPair, gain: int) -> UInt8[np.ndarray, "32 32 3"]:
-    raw = gain * (pair.query.astype(int) - pair.neighbour.astype(int))
-    grey_based: UInt8[np.ndarray, "32 32 3"] = np.clip(128 + raw, 0, 255).astype(np.uint8)
-    return grey_based
+def _difference(pair: FlaggedPair) -> Int[np.ndarray, "32 32 3"]:
+    difference: Int[np.ndarray, "32 32 3"] = pair.query.astype(int) - pair.neighbour.astype(int)
+    return difference

@@ -4,7 +4,6 @@ import math
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 from matplotlib.figure import Figure
 from rich import box
@@ -15,20 +14,39 @@ from redhanded.experiments.figures import style
 from redhanded.experiments.pages import demo_figures as figures
 from redhanded.experiments.pages.demo_figures import many
 from redhanded.experiments.pages.demo_view import BenignRow, Row, View
-
-__all__ = ["benign_table", "result_table", "write_pictures", "write_report"]
+from redhanded.experiments.pages.render import render
 
 
 def write_report(path: Path, view: View) -> None:
     """Write the page; it loads nothing from anywhere, runs no script, and prints."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(_page(view), encoding="utf-8")
+    text = render(
+        "demo.html",
+        _duration,
+        _few,
+        many,
+        _percent,
+        view=view,
+        thefts=[(row.attack, _variant(row), _numbers(row)) for row in view.rows],
+        honest=[(row.name, "", _benign_numbers(row)) for row in view.heldout],
+        encoders=[
+            (row.loss, "", [f"{row.delta:.4g}", f"{row.effective_rank:.3g}", _percent(row.first_axis_share)])
+            for row in view.encoders
+        ],
+        calibration=_calibration(view),
+        pictures={
+            # it escapes all texts
+            name: Markup(style.inline_svg(PICTURES[name](view), alt, name))  # noqa: S704
+            for name, alt in _in_words(view).items()
+        },
+    )
+    path.write_text(text, encoding="utf-8")
 
 
 def write_pictures(directory: Path, view: View) -> list[Path]:
     """Write the four figures as PNG files and return their paths."""
     paths = []
-    for name, (draw, _) in PICTURES.items():
+    for name, draw in PICTURES.items():
         paths.append(directory / f"{name}.png")
         style.save_png(draw(view), paths[-1])
     return paths
@@ -74,10 +92,7 @@ def encoder_table(view: View) -> Table:
     note = "Effective rank: exponential of the entropy of the covariance's eigenvalue shares; 1 is a line."
     headings = ("loss", "threshold δ", "effective rank", "variance on first axis")
     rows = (
-        (
-            Text(row.loss),
-            [f"{row.delta:.4g}", f"{row.effective_rank:.1f}", _percent(row.first_axis_share)],
-        )
+        (Text(row.loss), [f"{row.delta:.4g}", f"{row.effective_rank:.1f}", _percent(row.first_axis_share)])
         for row in view.encoders
     )
     return _terminal_table("Similarity encoders", [note], headings, rows)
@@ -107,95 +122,55 @@ def _terminal_table(
     return table
 
 
-def _page(view: View) -> str:
-    environment = Environment(
-        loader=PackageLoader("redhanded.experiments.pages"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-    )
-    environment.filters |= {
-        "duration": _duration,
-        "few": _few,
-        "grouped": "{:,}".format,
-        "many": many,
-        "percent": _percent,
+def _in_words(view: View) -> dict[str, str]:
+    """What each picture shows, for those who do not see it."""
+    told = {
+        "accuracy": (
+            "Line plot of extraction accuracy over queries sent",
+            [
+                *(
+                    f"{stream.name} reaches {_percent(accuracy)} after {queries:,} queries"
+                    for stream in view.attacks
+                    for queries, accuracy in stream.accuracy[-1:]
+                ),
+                f"the victim itself {_percent(view.victim_accuracy)}",
+            ],
+        ),
+        "flags": (
+            "Line plot of cumulative flags over queries sent",
+            [
+                f"{stream.name} {many(int(stream.counts.sum()), 'flag')} and "
+                f"{many(len(stream.bans), 'ban')} in {len(stream.counts):,} queries"
+                for stream in view.streams
+            ],
+        ),
+        "distances": (
+            f"Histogram of the distance to the nearest earlier query, delta at {view.delta:.4g}",
+            [
+                f"{stream.name} has {_percent(float((stream.nearest < view.delta).mean()))} of queries "
+                "below delta"
+                for stream in view.streams
+                if len(stream.nearest)
+            ],
+        ),
+        "pairs": (
+            "Flagged queries, the earlier queries they nearly repeat, and their differences",
+            [
+                f"{stream.name}: {many(min(len(stream.pairs), figures.SHOWN_PAIRS), 'pair')}"
+                for stream in view.streams
+                if stream.pairs
+            ],
+        ),
     }
-    return environment.get_template("demo.html").render(
-        view=view,
-        thefts=[(row.attack, _variant(row), _numbers(row)) for row in view.rows],
-        honest=[(row.name, "", _benign_numbers(row)) for row in view.heldout],
-        encoders=[
-            (
-                row.loss,
-                "",
-                [f"{row.delta:.4g}", f"{row.effective_rank:.3g}", _percent(row.first_axis_share)],
-            )
-            for row in view.encoders
-        ],
-        calibration=_calibration(view),
-        pictures={
-            name: Markup(style.inline_svg(draw(view), alt(view), name))  # noqa: S704  # it escapes all texts
-            for name, (draw, alt) in PICTURES.items()
-        },
-    )
+    return {name: f"{what}: {'; '.join(ends) or 'nothing to show'}." for name, (what, ends) in told.items()}
 
 
-def _accuracy_alt(view: View) -> str:
-    ends = [
-        f"{stream.name} reaches {_percent(stream.accuracy[-1][1])} after {stream.accuracy[-1][0]:,} queries"
-        for stream in view.attacks
-        if stream.accuracy
-    ]
-    return _alt(
-        "Line plot of extraction accuracy over queries sent",
-        [*ends, f"the victim itself {_percent(view.victim_accuracy)}"],
-    )
-
-
-def _flags_alt(view: View) -> str:
-    ends = [
-        f"{stream.name} {many(int(stream.counts.sum()), 'flag')} and {many(len(stream.bans), 'ban')} "
-        f"in {len(stream.counts):,} queries"
-        for stream in view.streams
-    ]
-    return _alt("Line plot of cumulative flags over queries sent", ends)
-
-
-def _distances_alt(view: View) -> str:
-    ends = [
-        f"{stream.name} has {_percent(float((stream.nearest < view.delta).mean()))} of queries below delta"
-        for stream in view.streams
-        if len(stream.nearest)
-    ]
-    return _alt(
-        f"Histogram of the distance to the nearest earlier query, delta at {view.delta:.4g}",
-        ends,
-    )
-
-
-def _pairs_alt(view: View) -> str:
-    ends = [
-        f"{stream.name}: {many(min(len(stream.pairs), figures.SHOWN_PAIRS), 'pair')}"
-        for stream in view.streams
-        if stream.pairs
-    ]
-    return _alt("Flagged queries, the earlier queries they nearly repeat, and their differences", ends)
-
-
-def _alt(what: str, ends: Sequence[str]) -> str:
-    return f"{what}: {'; '.join(ends) or 'nothing to show'}."
-
-
-PICTURES: dict[str, tuple[Callable[[View], Figure], Callable[[View], str]]] = {
-    "accuracy": (figures.accuracy_over_queries, _accuracy_alt),
-    "flags": (figures.flags_over_queries, _flags_alt),
-    "distances": (figures.distance_histogram, _distances_alt),
-    "pairs": (figures.flagged_pairs, _pairs_alt),
+PICTURES: dict[str, Callable[[View], Figure]] = {
+    "accuracy": figures.accuracy_over_queries,
+    "flags": figures.flags_over_queries,
+    "distances": figures.distance_histogram,
+    "pairs": figures.flagged_pairs,
 }
-"""What draws each, and what says it in words."""
 
 
 def _variant(row: Row) -> str:

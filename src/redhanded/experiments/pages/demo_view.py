@@ -68,7 +68,7 @@ class BenignRow:
     flag_rate_high: float
     bans: int
     fpr: float
-    """Bans per benign query."""
+    """Bans per query."""
     fpr_low: float
     fpr_high: float
 
@@ -86,8 +86,6 @@ class EncoderRow:
 
 @dataclass(frozen=True)
 class View:
-    """All that the report shows."""
-
     title: str
     world: str
     victim_accuracy: float
@@ -102,14 +100,11 @@ class View:
     encoders: tuple[EncoderRow, ...]
     seconds: float
     provenance: dict[str, str]
-    """Revision, torch, device, machine, and the like."""
 
     @property
     def attacks(self) -> tuple[Stream, ...]:
-        """The streams of thieves."""
         return tuple(stream for stream in self.streams if stream.name != HONEST)
 
     @property
     def honest(self) -> Stream | None:
-        """The benign stream, if there is one."""
         return next((stream for stream in self.streams if stream.name == HONEST), None)
