@@ -39,11 +39,6 @@ def highest(scores: Float[Tensor, " n"], count: int) -> Int[Tensor, " k"]:
     return scores.sort(descending=True, stable=True).indices[:count]
 
 
-def lowest(scores: Float[Tensor, " n"], count: int) -> Int[Tensor, " k"]:
-    """Return the places of the `count` lowest scores, lowest first."""
-    return scores.sort(stable=True).indices[:count]
-
-
 def k_center(
     candidates: Float[Tensor, "n d"], centres: Float[Tensor, "m d"], count: int
 ) -> Int[Tensor, " k"]:
