@@ -9,17 +9,10 @@ import torch
 from torch import Tensor, nn
 
 from redhanded.errors import RedhandedError
+from redhanded.lab.attacks import perturb
 from redhanded.lab.attacks.exchange import Exchange, Transfer, TransferAttack
 from redhanded.lab.attacks.order import send_order
-from redhanded.lab.attacks.perturb import (
-    Aim,
-    Crafted,
-    LinfPgd,
-    LogitAscent,
-    Perturbation,
-    Reversible,
-    SignedSteps,
-)
+from redhanded.lab.attacks.perturb import Crafted, LogitAscent, SignedSteps
 from redhanded.lab.attacks.resume import Tensors
 from redhanded.lab.models import CIFAR10_STD
 from redhanded.lab.training import Training, predict
@@ -63,7 +56,7 @@ class Jba(TransferAttack):
     surrogate (`warm`).
     """
 
-    perturbation: Perturbation
+    perturbation: perturb.Perturbation
     budget: int = 50_000
     order: Order = "source"
     targets_per_source: int = 3
@@ -79,7 +72,7 @@ class Jba(TransferAttack):
     starts_from: ClassVar[Start] = "seeds"
 
     def __post_init__(self) -> None:
-        if self.flip_every is not None and not isinstance(self.perturbation, Reversible):
+        if self.flip_every is not None and not isinstance(self.perturbation, perturb.Reversible):
             raise RedhandedError(
                 f"flip_every: {type(self.perturbation).__name__} has no step to turn around; leave it out"
             )
@@ -178,17 +171,17 @@ class Jba(TransferAttack):
         images, labels = transfer.images, transfer.labels.argmax(1)
         perturbation = self.perturbation
         if self.flip_every is not None and (number // self.flip_every) % 2:
-            assert isinstance(perturbation, Reversible)
+            assert isinstance(perturbation, perturb.Reversible)
             perturbation = perturbation.reversed()
 
-        def craft(aim: Aim) -> Tensors:
+        def craft(aim: perturb.Aim) -> Tensors:
             return perturbation(surrogate, aim, transfer.generator)._asdict()
 
         parts: list[Tensors] = [Crafted.whole(images[:0])._asdict()]
         for columns in zip(*(torch.split(column, CRAFT_BATCH) for column in plan), strict=True):
             rows, targets = (column.to(images.device) for column in columns)
             sources = images[rows].contiguous(memory_format=torch.channels_last)
-            aim = Aim(sources, labels[rows], targets, images, labels)
+            aim = perturb.Aim(sources, labels[rows], targets, images, labels)
             given = [aim.labels, aim.targets, labels]
             parts.append(transfer.journal.step(partial(craft, aim), given, transfer.generator))
         crafted = Crafted(
@@ -219,7 +212,7 @@ def jb_top3(budget: int = 50_000, *, fidelity: Fidelity = "corrected", **setting
 
 def jba_pgd(budget: int = 50_000, **settings: Unpack[Settings]) -> Jba:
     """JBA-PGD: targeted L∞ PGD of ε = 8/256 towards the three likeliest classes, in the order `batch64`."""
-    return replace(Jba(LinfPgd(), budget, "batch64"), **settings)
+    return replace(Jba(perturb.LinfPgd(), budget, "batch64"), **settings)
 
 
 def jbda(budget: int = 50_000, *, fidelity: Fidelity = "corrected", **settings: Unpack[Settings]) -> Jba:
