@@ -7,7 +7,7 @@ from typing import ClassVar
 
 import torch
 import torch.nn.functional as F  # noqa: N812 - the name everybody knows it by
-from torch import Tensor
+from torch import Tensor, nn
 
 from redhanded.errors import RedhandedError
 from redhanded.lab import types
@@ -104,7 +104,10 @@ class Dfme:
                 f"seeds: the generator makes images with sides of 8, 12, 16, ..., not {height}x{width}; "
                 "resize what the victim takes"
             )
-        players = self._players((channels, height, width), seeds.device, new_surrogate, generator)
+        student = new_surrogate()
+        with seeded(generator):
+            crafter = ImageGenerator(self.latent, self.generator_width, (channels, height, width))
+        players = self._players(student, crafter.to(seeds.device), seeds.device)
         queries = Stream(Soft(oracle, "DFME"), adapt, self.budget)
         if saver is not None and (stored := saver.load()):
             players.restore(stored["players"])
@@ -136,16 +139,7 @@ class Dfme:
         players.student_sgd.param_groups[0]["lr"] = fallen * self.student_lr
         players.crafter_adam.param_groups[0]["lr"] = fallen * self.generator_lr
 
-    def _players(
-        self,
-        shape: tuple[int, int, int],
-        device: torch.device,
-        new_surrogate: NewModel,
-        generator: torch.Generator,
-    ) -> Players:
-        student = new_surrogate()
-        with seeded(generator):
-            crafter = ImageGenerator(self.latent, self.generator_width, shape).to(device)
+    def _players(self, student: nn.Module, crafter: ImageGenerator, device: torch.device) -> Players:
         sgd = torch.optim.SGD(
             student.parameters(),
             lr=self.student_lr,
