@@ -23,9 +23,8 @@ def transplant(model: nn.Module, weights: Weights) -> None:
     Raises `RedhandedError` if a name is missing or a shape differs.
     """
     heads = [name for name, module in model.named_modules() if isinstance(module, nn.Linear)]
-    own = {
-        name: value for name, value in model.state_dict().items() if not heads or not _inside(name, heads[-1])
-    }
+    head = f"{heads[-1]}." if heads else "."  # no name starts with a point
+    own = {name: value for name, value in model.state_dict().items() if not name.startswith(head)}
     for name, value in own.items():
         if name not in weights or weights[name].shape != value.shape:
             raise RedhandedError(
@@ -34,10 +33,6 @@ def transplant(model: nn.Module, weights: Weights) -> None:
     with torch.no_grad():
         for name, value in own.items():
             value.copy_(weights[name])  # state_dict shares its storage with the model
-
-
-def _inside(name: str, module: str) -> bool:
-    return name.startswith(f"{module}.")
 
 
 def imagenet_vgg16_bn(model: nn.Module, path: Path | None = None) -> Weights:

@@ -32,9 +32,7 @@ class Normalise(nn.Module):
     std: Tensor
 
     def __init__(
-        self,
-        mean: tuple[float, float, float] = CIFAR10_MEAN,
-        std: tuple[float, float, float] = CIFAR10_STD,
+        self, mean: tuple[float, float, float] = CIFAR10_MEAN, std: tuple[float, float, float] = CIFAR10_STD
     ) -> None:
         super().__init__()
         self.register_buffer("mean", torch.tensor(mean).view(1, 3, 1, 1))
@@ -79,11 +77,13 @@ class ConvNet:
     stages: tuple[tuple[int, ...], ...] = ((16,), (32, 32), (64, 64), (128,))
 
     def build(self, outputs: int) -> nn.Module:
-        layers: list[nn.Module] = [Normalise(), *_stage(3, self.stages[0])]
-        for before, stage in pairwise(self.stages):
-            layers += [nn.MaxPool2d(2), *_stage(before[-1], stage)]
-        head = nn.Linear(self.stages[-1][-1], outputs)
-        return _channels_last(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), head)
+        layers: list[nn.Module] = []
+        channels = 3
+        for stage in self.stages:
+            layers += [nn.MaxPool2d(2), *_stage(channels, stage)]
+            channels = (channels, *stage)[-1]  # a stage may be empty, and so may the list of them
+        head = nn.Linear(channels, outputs)
+        return _channels_last(Normalise(), *layers[1:], nn.AdaptiveAvgPool2d(1), nn.Flatten(), head)
 
 
 @dataclass(frozen=True)

@@ -29,8 +29,7 @@ class Policy(Protocol):
     """
 
     @property
-    def accounts(self) -> int:
-        """Accounts open at once."""
+    def accounts(self) -> int: ...
 
     @property
     def queries(self) -> int | None:

@@ -5,7 +5,6 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
-from zipfile import is_zipfile
 
 import torch
 import torch.nn.functional as F  # noqa: N812 - the name everybody knows it by
@@ -56,10 +55,11 @@ def save_state(path: Path, state: State) -> None:
 
 def load_state(path: Path) -> State:
     """Read what `save_state` wrote, onto the CPU; raises `RedhandedError` for any other file."""
-    if not is_zipfile(path):
-        raise RedhandedError(f"{path}: no checkpoint of this version; delete it and run again")
-    with path.open("rb") as file:  # by its content: of a name, PyTorch would look at the ending
-        state: State = torch.load(file, map_location="cpu", weights_only=True)
+    try:
+        with path.open("rb") as file:  # by its content: of a name, PyTorch would look at the ending
+            state: State = torch.load(file, map_location="cpu", weights_only=True)
+    except Exception as error:
+        raise RedhandedError(f"{path}: no checkpoint of this version; delete it and run again") from error
     return state
 
 

@@ -65,8 +65,7 @@ class Attack(Protocol):
     """A frozen value whose `run` yields rounds; it knows no guard, account or logger."""
 
     @property
-    def budget(self) -> int:
-        """Queries it may send."""
+    def budget(self) -> int: ...
 
     @property
     def order(self) -> Order: ...

@@ -20,7 +20,6 @@ from redhanded.lab.attacks.selection import (
     entropy,
     highest,
     k_center,
-    lowest,
     probabilities,
 )
 from redhanded.lab.models import ConvNet, build
@@ -100,10 +99,10 @@ def test_entropy_is_scipys() -> None:
     assert entropy(rows)[-1].item() == pytest.approx(np.log(4))
 
 
-def test_highest_and_lowest_keep_the_order_of_equals() -> None:
+def test_highest_keeps_the_order_of_equals() -> None:
     scores = torch.tensor([1.0, 3.0, 2.0, 3.0, 1.0])
     assert highest(scores, 4).tolist() == [1, 3, 2, 0]
-    assert lowest(scores, 3).tolist() == [0, 4, 2]
+    assert highest(-scores, 3).tolist() == [0, 4, 2]
     assert highest(scores, 9).tolist() == [1, 3, 2, 0, 4]
 
 
@@ -147,7 +146,9 @@ def attack(strategy: Strategy, budget: int = 40, **fields: object) -> ActiveThie
 
 def chosen(thief: ActiveThief, surrogate: nn.Module, rows: Tensor, count: int) -> list[int]:
     generator = torch.Generator().manual_seed(5)
-    return thief._choose(surrogate, images(60), rows, images(6, 1), count, generator)["rows"].tolist()
+    transfer = exchange.Transfer(surrogate, as_is, 6, lambda: surrogate, generator)
+    transfer.seed(images(6, 1))
+    return thief._choose(transfer, surrogate, images(60), rows, count)["rows"].tolist()
 
 
 ROWS = torch.arange(2, 60, 2)
@@ -261,9 +262,9 @@ def test_the_last_surrogate_has_the_final_training(monkeypatch: pytest.MonkeyPat
     trainings: list[tuple[int, Training]] = []
 
     class Watched(exchange.Transfer):
-        def train(self, model: nn.Module, training: Training, generator: torch.Generator) -> nn.Module:
+        def train(self, training: Training, start: nn.Module | None = None) -> nn.Module:
             trainings.append((len(self), training))
-            return super().train(model, training, generator)
+            return super().train(training, start)
 
     monkeypatch.setattr(exchange, "Transfer", Watched)
     run(attack("random", rounds=2), images(50))

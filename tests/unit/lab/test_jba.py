@@ -165,12 +165,16 @@ def test_a_query_does_not_depend_on_what_is_crafted_with_it(
         surrogate = nn.Sequential(nn.Flatten(), nn.Linear(192, 16), nn.Tanh(), nn.Linear(16, CLASSES))
     surrogate = surrogate.double()  # no sign is a toss-up
     images = torch.rand(9, 3, 8, 8, generator=generator, dtype=torch.float64)
-    transfer = Transfer(lambda asked: torch.eye(CLASSES)[torch.arange(len(asked)) % CLASSES], as_is, 100)
+
+    def oracle(asked: Tensor) -> Tensor:
+        return torch.eye(CLASSES)[torch.arange(len(asked)) % CLASSES]
+
+    transfer = Transfer(oracle, as_is, 100, lambda: surrogate, generator)
     transfer.seed(images)
     plan = Plan(torch.tensor([0, 0, 3, 8, 8, 1, 7]), torch.tensor([1, 2, 0, 4, 3, 3, 1]))
 
     def craft() -> Tensor:
-        return PAPER._craft(surrogate, transfer, plan, 0, generator).images
+        return PAPER._craft(surrogate, transfer, plan, 0).images
 
     together = craft()
     monkeypatch.setattr(module, "CRAFT_BATCH", 2)

@@ -78,6 +78,16 @@ def test_convnet(side: int, generator: torch.Generator) -> None:
         assert model(torch.rand(3, 3, side, side, generator=generator)).shape == (3, 7)
 
 
+@pytest.mark.parametrize(("stages", "poolings"), [((), 0), (((4,), (), (5,)), 2), (((),), 0)])
+def test_convnet_with_nothing_in_a_stage(
+    stages: tuple[tuple[int, ...], ...], poolings: int, generator: torch.Generator
+) -> None:
+    model = build(ConvNet(stages), 7, generator).eval()
+    assert sum(isinstance(layer, nn.MaxPool2d) for layer in model.modules()) == poolings
+    with torch.no_grad():
+        assert model(torch.rand(2, 3, 8, 8, generator=generator)).shape == (2, 7)
+
+
 @each
 def test_models_normalise_themselves_once(architecture: Architecture, generator: torch.Generator) -> None:
     model = build(architecture, 10, generator)

@@ -370,10 +370,10 @@ def test_what_nobody_answers_teaches_nothing_and_shifts_nothing() -> None:
         answers[1::3] = torch.nan
         return answers
 
-    transfer = Transfer(oracle, as_is, 100)
+    model = build(Dense((4,)), 2, torch.Generator().manual_seed(0))
+    transfer = Transfer(oracle, as_is, 100, lambda: model, torch.Generator())
     exchange = transfer.seed(images(30, 32))
     assert len(transfer) == len(exchange.labels) == 30
     assert transfer.classes[1::3].eq(0).all()
-    model = build(Dense((4,)), 2, torch.Generator().manual_seed(0))
-    for parameter in transfer.train(model, Training(epochs=1, batch=8), torch.Generator()).parameters():
+    for parameter in transfer.train(Training(epochs=1, batch=8)).parameters():
         assert parameter.isfinite().all()

@@ -3,6 +3,7 @@
 import itertools
 from pathlib import Path
 from typing import Any
+from zipfile import ZipFile
 
 import pytest
 import torch
@@ -12,7 +13,15 @@ from torch import Tensor, nn
 from redhanded.errors import OutOfTimeError, RedhandedError
 from redhanded.lab import training
 from redhanded.lab.models import ConvNet, Normalise, build
-from redhanded.lab.training import Checkpoint, Training, crop_and_flip, fit, predict, train_classifier
+from redhanded.lab.training import (
+    Checkpoint,
+    Training,
+    crop_and_flip,
+    fit,
+    predict,
+    save_state,
+    train_classifier,
+)
 
 CLASSES = 3
 IMAGES = torch.rand(22, 3, 8, 8, generator=torch.Generator().manual_seed(1))
@@ -99,6 +108,21 @@ def test_a_file_that_is_no_checkpoint_is_named_in_one_line(content: bytes, tmp_p
     path = tmp_path / "model.safetensors"
     path.write_bytes(content)
     with pytest.raises(RedhandedError, match=r"model\.safetensors: [^\n]+; delete it and run again$"):
+        trained(SGD, Checkpoint(path))
+
+
+@pytest.mark.parametrize("damage", ["foreign", "scribbled", "code"])
+def test_a_zip_that_is_no_checkpoint_is_named_in_one_line(damage: str, tmp_path: Path) -> None:
+    path = tmp_path / "model.pt"
+    if damage == "foreign":
+        with ZipFile(path, "w") as archive:
+            archive.writestr("letter.txt", "no tensors")
+    elif damage == "scribbled":
+        save_state(path, {"done": 3})
+        path.write_bytes(path.read_bytes().replace(b"done", b"\xff" * 4))
+    else:
+        torch.save({"done": Dropping()}, path)
+    with pytest.raises(RedhandedError, match=r"model\.pt: [^\n]+; delete it and run again$"):
         trained(SGD, Checkpoint(path))
 
 

@@ -12,18 +12,10 @@ from redhanded.errors import RedhandedError
 from redhanded.lab.attacks.exchange import Exchange, Transfer, TransferAttack
 from redhanded.lab.attacks.order import send_order
 from redhanded.lab.attacks.resume import Tensors
-from redhanded.lab.attacks.selection import (
-    Dfal,
-    Strategy,
-    entropy,
-    highest,
-    k_center,
-    lowest,
-    probabilities,
-)
+from redhanded.lab.attacks.selection import Dfal, Strategy, entropy, highest, k_center, probabilities
 from redhanded.lab.training import Training
-from redhanded.lab.types import Images, NewModel, Order, Round, Start
-from redhanded.types import Bool, Float, Int
+from redhanded.lab.types import Images, Order, Round, Start
+from redhanded.types import Bool, Int
 
 THIEF_TRAINING = Training(epochs=100, batch=50, optimiser="adam", lr=1e-3, weight_decay=0.0, step_epochs=100)
 
@@ -56,9 +48,7 @@ class ActiveThief(TransferAttack):
 
     starts_from: ClassVar[Start] = "pool"
 
-    def steal(
-        self, transfer: Transfer, seeds: Images, new_surrogate: NewModel, generator: torch.Generator
-    ) -> Iterator[Round]:
+    def steal(self, transfer: Transfer, seeds: Images) -> Iterator[Round]:
         """Yield the random round, then a round per selection from the pool `seeds` until the budget is spent.
 
         Nothing is offered twice, not even what the adaptation dropped; what that left of the budget is spread
@@ -73,19 +63,19 @@ class ActiveThief(TransferAttack):
                 f"got {len(seeds)}; give more images or lower the budget"
             )
         unsent = torch.ones(len(seeds), dtype=torch.bool)
-        chosen = torch.randperm(len(seeds), generator=generator)[: self._first()]
-        exchanged = self._send(transfer, seeds, chosen, unsent, generator)
+        chosen = torch.randperm(len(seeds), generator=transfer.generator)[: self._first()]
+        exchanged = self._send(transfer, seeds, chosen, unsent)
         number = 0
         while transfer.left > 0 and len(exchanged.crafted) > 0 and unsent.any():
-            surrogate = transfer.train(new_surrogate(), self.round_training, generator)
+            surrogate = transfer.train(self.round_training)
             yield exchanged.round(surrogate)
             count = -(-transfer.left // max(1, self.rounds - number))
             rows = unsent.nonzero()[:, 0]
-            choose = partial(self._choose, surrogate, seeds, rows, transfer.images, count, generator)
-            chosen = transfer.journal.step(choose, [rows, transfer.classes], generator)["rows"]
-            exchanged = self._send(transfer, seeds, chosen, unsent, generator)
+            choose = partial(self._choose, transfer, surrogate, seeds, rows, count)
+            chosen = transfer.journal.step(choose, [rows, transfer.classes], transfer.generator)["rows"]
+            exchanged = self._send(transfer, seeds, chosen, unsent)
             number += 1
-        yield exchanged.round(transfer.train(new_surrogate(), self.final_training, generator))
+        yield exchanged.round(transfer.train(self.final_training))
 
     def _first(self) -> int:
         """Return the size of the first round: seeds and validation."""
@@ -93,53 +83,37 @@ class ActiveThief(TransferAttack):
         return min(max(1, share), self.budget)
 
     def _send(
-        self,
-        transfer: Transfer,
-        pool: Images,
-        chosen: Int[Tensor, " k"],
-        unsent: Bool[Tensor, " n"],
-        generator: torch.Generator,
+        self, transfer: Transfer, pool: Images, chosen: Int[Tensor, " k"], unsent: Bool[Tensor, " n"]
     ) -> Exchange:
         """Send rows of the pool, which are then no longer to be had."""
         unsent[chosen] = False
-        chosen = chosen[send_order(len(chosen), 1, self.order, generator)]
+        chosen = chosen[send_order(len(chosen), 1, self.order, transfer.generator)]
         unknown = torch.full((len(chosen),), -1)
         return transfer.send(pool[chosen.to(pool.device)], unknown, unknown, "pool")
 
     def _choose(
-        self,
-        surrogate: nn.Module,
-        pool: Images,
-        rows: Int[Tensor, " m"],
-        labelled: Float[Tensor, "l c h w"],
-        count: int,
-        generator: torch.Generator,
+        self, transfer: Transfer, surrogate: nn.Module, pool: Images, rows: Int[Tensor, " m"], count: int
     ) -> Tensors:
         """Return, as `rows`, `count` of the pool's `rows`, or all of them, in the strategy's order."""
         if self.strategy == "random":
-            return {"rows": rows[torch.randperm(len(rows), generator=generator)[:count]]}
+            return {"rows": rows[torch.randperm(len(rows), generator=transfer.generator)[:count]]}
         if self.strategy.startswith("dfal"):
-            rows = self._shortlisted(surrogate, pool, rows, count, generator)
+            rows = self._shortlisted(transfer, surrogate, pool, rows, count)
         if self.strategy == "dfal":
             return {"rows": rows[:count]}
         candidates = probabilities(surrogate, pool, rows.to(pool.device))
         if self.strategy == "uncertainty":
             return {"rows": rows[highest(entropy(candidates), count).cpu()]}
-        centres = probabilities(surrogate, labelled)
+        centres = probabilities(surrogate, transfer.images)
         return {"rows": rows[k_center(candidates, centres, count).cpu()]}
 
     def _shortlisted(
-        self,
-        surrogate: nn.Module,
-        pool: Images,
-        rows: Int[Tensor, " m"],
-        count: int,
-        generator: torch.Generator,
+        self, transfer: Transfer, surrogate: nn.Module, pool: Images, rows: Int[Tensor, " m"], count: int
     ) -> Int[Tensor, " k"]:
         """Return the rows that DeepFool perturbs least, least first: `count` or more, if there are."""
         looked_at = max(self.dfal.pool, count)
         if len(rows) > looked_at:
-            rows = rows[torch.randperm(len(rows), generator=generator)[:looked_at]].sort().values
-        nearest = self.dfal(surrogate, pool, rows.to(pool.device))
+            rows = rows[torch.randperm(len(rows), generator=transfer.generator)[:looked_at]].sort().values
+        distances = self.dfal(surrogate, pool, rows.to(pool.device))
         keep = max(count, self.budget if self.shortlist is None else self.shortlist)
-        return rows[lowest(nearest, keep).cpu()]
+        return rows[highest(-distances, keep).cpu()]

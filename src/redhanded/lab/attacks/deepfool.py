@@ -30,28 +30,17 @@ def deepfool(
 ) -> Fooled:
     """Push each image over the nearest boundary of the model's class for it.
 
-    Each step linearises the logits of the `candidates` likeliest classes and goes to the nearest of their
-    boundaries; the sum of the steps is stretched by `overshoot` and clipped to [0, 1]. The defaults are
-    Foolbox's. With `stop_early` an image whose class has changed stays where it is and leaves the batch,
-    which asks the device once a step; without it every image takes all steps.
-
-    Args:
-        model: in evaluation mode, so that each image's path is its own; at least two classes.
-        images: [n, c, h, w] in [0, 1].
-        steps: iterations at most.
-        overshoot: relative.
-        candidates: classes looked at, the model's own included; at least two.
-        stop_early: whether to stop where the class changes.
+    Each step linearises the logits of the `candidates` likeliest classes (two or more, the model's own
+    included) and goes to the nearest of their boundaries; the sum of the steps is stretched by the share
+    `overshoot` and clipped to [0, 1]. The defaults are Foolbox's. With `stop_early` an image whose class has
+    changed stays where it is and leaves the batch, which asks the device once a step; without it every image
+    takes all steps. The model is in evaluation mode, so that each image's path is its own.
     """
     with torch.no_grad():
         logits = model(images)
     ranked = logits.topk(min(candidates, logits.shape[1]), dim=1).indices
-    rows, source, point, total = (
-        torch.arange(len(images), device=images.device),
-        images,
-        images,
-        torch.zeros_like(images),
-    )
+    rows = torch.arange(len(images), device=images.device)
+    source, point, total = images, images, torch.zeros_like(images)
     fooled = images.clone()
     for _ in range(steps):
         if stop_early:

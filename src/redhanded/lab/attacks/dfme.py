@@ -7,9 +7,10 @@ from typing import ClassVar
 
 import torch
 import torch.nn.functional as F  # noqa: N812 - the name everybody knows it by
-from torch import Tensor
+from torch import Tensor, nn
 
 from redhanded.errors import RedhandedError
+from redhanded.lab import types
 from redhanded.lab.attacks.exchange import Exchange
 from redhanded.lab.attacks.generator import (
     DirectionLaw,
@@ -27,19 +28,7 @@ from redhanded.lab.attacks.stream import Stream
 from redhanded.lab.models import seeded
 from redhanded.lab.oracles.victim import Soft
 from redhanded.lab.training import predict
-from redhanded.lab.types import (
-    Adaptation,
-    Answers,
-    Fidelity,
-    Images,
-    NewModel,
-    Oracle,
-    Order,
-    Outputs,
-    Round,
-    Start,
-    as_is,
-)
+from redhanded.lab.types import Images, NewModel, Order, Outputs, Round, as_is
 from redhanded.types import Int
 
 SMALLEST = torch.finfo(torch.float32).tiny
@@ -73,7 +62,7 @@ class Dfme:
     directions: int = 1
     direction_law: DirectionLaw = "sphere"
     epsilon: float = 1e-3
-    fidelity: Fidelity = "corrected"
+    fidelity: types.Fidelity = "corrected"
     latent: int = 256
     generator_width: int = 128
     generator_lr: float = 5e-4
@@ -83,15 +72,15 @@ class Dfme:
     lr_milestones: tuple[float, ...] = (0.1, 0.3, 0.5)
     lr_factor: float = 0.3
 
-    starts_from: ClassVar[Start] = "nothing"
-    answers: ClassVar[Answers] = "probabilities"
+    starts_from: ClassVar[types.Start] = "nothing"
+    answers: ClassVar[types.Answers] = "probabilities"
 
     def run(
         self,
-        oracle: Oracle,
+        oracle: types.Oracle,
         seeds: Images,
         *,
-        adapt: Adaptation = as_is,
+        adapt: types.Adaptation = as_is,
         new_surrogate: NewModel,
         generator: torch.Generator,
         saver: Saver | None = None,
@@ -115,7 +104,10 @@ class Dfme:
                 f"seeds: the generator makes images with sides of 8, 12, 16, ..., not {height}x{width}; "
                 "resize what the victim takes"
             )
-        players = self._players((channels, height, width), seeds.device, new_surrogate, generator)
+        student = new_surrogate()
+        with seeded(generator):
+            crafter = ImageGenerator(self.latent, self.generator_width, (channels, height, width))
+        players = self._players(student, crafter.to(seeds.device), seeds.device)
         queries = Stream(Soft(oracle, "DFME"), adapt, self.budget)
         if saver is not None and (stored := saver.load()):
             players.restore(stored["players"])
@@ -147,16 +139,7 @@ class Dfme:
         players.student_sgd.param_groups[0]["lr"] = fallen * self.student_lr
         players.crafter_adam.param_groups[0]["lr"] = fallen * self.generator_lr
 
-    def _players(
-        self,
-        shape: tuple[int, int, int],
-        device: torch.device,
-        new_surrogate: NewModel,
-        generator: torch.Generator,
-    ) -> Players:
-        student = new_surrogate()
-        with seeded(generator):
-            crafter = ImageGenerator(self.latent, self.generator_width, shape).to(device)
+    def _players(self, student: nn.Module, crafter: ImageGenerator, device: torch.device) -> Players:
         sgd = torch.optim.SGD(
             student.parameters(),
             lr=self.student_lr,

@@ -8,19 +8,10 @@ from typing import ClassVar, Literal
 import torch
 from torch import Tensor, nn
 
+from redhanded.lab import types
 from redhanded.lab.attacks.resume import FORGETFUL, Journal
 from redhanded.lab.training import Checkpoint, Training, train_classifier
-from redhanded.lab.types import (
-    Adaptation,
-    Answers,
-    Images,
-    Kind,
-    NewModel,
-    Oracle,
-    Outputs,
-    Round,
-    as_is,
-)
+from redhanded.lab.types import Images, Kind, NewModel, Outputs, Round, as_is
 from redhanded.types import Int
 
 
@@ -51,12 +42,19 @@ class Exchange:
 
 
 class Transfer:
-    """The growing transfer set D of one attack, never larger than the budget."""
+    """The growing transfer set D of one attack, never larger than the budget, and what it trains."""
 
-    def __init__(self, oracle: Oracle, adapt: Adaptation, budget: int, journal: Journal = FORGETFUL) -> None:
-        self._oracle, self._adapt = oracle, adapt
-        self.budget = budget
-        self.journal = journal
+    def __init__(
+        self,
+        oracle: types.Oracle,
+        adapt: types.Adaptation,
+        budget: int,
+        new_surrogate: NewModel,
+        generator: torch.Generator,
+        journal: Journal = FORGETFUL,
+    ) -> None:
+        self._oracle, self._adapt, self._new_surrogate = oracle, adapt, new_surrogate
+        self.budget, self.generator, self.journal = budget, generator, journal
         self._crafted: list[Images] = []
         self._labels: list[Outputs] = []
         self._count = 0
@@ -66,7 +64,6 @@ class Transfer:
 
     @property
     def left(self) -> int:
-        """Queries that may still be sent."""
         return self.budget - len(self)
 
     @property
@@ -109,46 +106,46 @@ class Transfer:
         self._count += len(crafted)
         return Exchange(crafted, sent, labels, parents, targets, kind)
 
-    def train(self, model: nn.Module, training: Training, generator: torch.Generator) -> nn.Module:
-        """Train a fresh model on the whole transfer set."""
+    def train(self, training: Training, start: nn.Module | None = None) -> nn.Module:
+        """Train a fresh surrogate, or one of `start`'s weights, on the whole transfer set."""
+        model = self._new_surrogate()
+        if start is not None:
+            model.load_state_dict(start.state_dict())
         images, labels = self.images, self.labels
         told = ~labels.isnan().any(1)  # what a guard refuses for good teaches nothing
         if not told.all():
             images, labels = images[told], labels[told]
 
         def train(checkpoint: Checkpoint | None) -> None:
-            train_classifier(model, images, labels, training, generator, checkpoint=checkpoint)
+            train_classifier(model, images, labels, training, self.generator, checkpoint=checkpoint)
 
-        self.journal.training(model, train, [self.classes], generator)
+        self.journal.training(model, train, [self.classes], self.generator)
         return model
 
 
 class TransferAttack(ABC):
     """An attack that trains on all that it was answered, and takes its long steps by a journal."""
 
-    answers: ClassVar[Answers] = "labels"
+    answers: ClassVar[types.Answers] = "labels"
     journaled: ClassVar[Literal[True]] = True
 
     @property
     @abstractmethod
-    def budget(self) -> int:
-        """Queries it may send."""
+    def budget(self) -> int: ...
 
     def run(
         self,
-        oracle: Oracle,
+        oracle: types.Oracle,
         seeds: Images,
         *,
-        adapt: Adaptation = as_is,
+        adapt: types.Adaptation = as_is,
         new_surrogate: NewModel,
         generator: torch.Generator,
         journal: Journal = FORGETFUL,
     ) -> Iterator[Round]:
         """Yield the rounds of `steal`, which says what they are and which seeds are refused."""
-        yield from self.steal(Transfer(oracle, adapt, self.budget, journal), seeds, new_surrogate, generator)
+        yield from self.steal(Transfer(oracle, adapt, self.budget, new_surrogate, generator, journal), seeds)
 
     @abstractmethod
-    def steal(
-        self, transfer: Transfer, seeds: Images, new_surrogate: NewModel, generator: torch.Generator
-    ) -> Iterator[Round]:
+    def steal(self, transfer: Transfer, seeds: Images) -> Iterator[Round]:
         """Yield a round for every exchange, from an empty transfer set on."""

@@ -3,7 +3,7 @@
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -11,15 +11,21 @@ from scipy.optimize import Bounds, minimize
 from torch import Tensor, nn
 
 from redhanded.errors import RedhandedError
-from redhanded.lab.attacks.perturb import Aim, Crafted, LinfPgd
+from redhanded.lab.attacks.perturb import Aim, Crafted, LinfPgd, ball, signed_descent
 from redhanded.lab.models import CIFAR10_STD
 from redhanded.lab.types import Fidelity, Images
 from redhanded.types import Float
 
 Flat = np.ndarray[tuple[int], np.dtype[np.float64]]
 Features = Float[Tensor, "n d"]
-Loss = Callable[[Images, slice], Float[Tensor, " n"]]
-"""A loss for each image, which are those of these rows."""
+EVERY = slice(None)
+
+
+@runtime_checkable
+class Loss(Protocol):
+    """A loss for each image, which are those of these rows."""
+
+    def __call__(self, images: Images, rows: slice = EVERY) -> Float[Tensor, " n"]: ...
 
 
 def penultimate(model: nn.Module) -> Callable[[Images], Features]:
@@ -104,19 +110,19 @@ class FeatureFool:
             ours, theirs = phi(aim.sources), phi(guides)
             margins = self._margins(phi, aim, generator)
 
-        def triplet(images: Images, rows: slice) -> Float[Tensor, " n"]:
+        def triplet(images: Images, rows: slice = EVERY) -> Float[Tensor, " n"]:
             now = phi(images)
             apart = margins[rows] + distance(now, theirs[rows]) - distance(now, ours[rows])
             return self.weight * apart.clamp(min=0)
 
+        low, high = torch.zeros_like(aim.sources), torch.ones_like(aim.sources)
         if self.optimiser == "sign":
-            return Crafted.whole(self._signed(aim.sources, triplet))
+            return Crafted.whole(self._signed(aim.sources, triplet, low, high))
 
-        def loss(images: Images, rows: slice) -> Float[Tensor, " n"]:
+        def loss(images: Images, rows: slice = EVERY) -> Float[Tensor, " n"]:
             moved = (images - aim.sources[rows]).square().sum((1, 2, 3))
             return moved + triplet(images, rows)
 
-        low, high = torch.zeros_like(aim.sources), torch.ones_like(aim.sources)
         return Crafted.whole(lbfgs(loss, aim.sources, low, high, self.iterations))
 
     def _margins(
@@ -133,16 +139,15 @@ class FeatureFool:
                 margins[classes == one] -= torch.pdist(phi(aim.known[members])).mean()
         return margins
 
-    def _signed(self, sources: Images, triplet: Loss) -> Images:
+    def _signed(self, sources: Images, triplet: Loss, low: Images, high: Images) -> Images:
         """Descend by signed steps; a row's distance is its own, not its batch's as in the released code."""
         unit = torch.tensor(self.unit, dtype=sources.dtype, device=sources.device).view(1, 3, 1, 1)
-        point = sources
-        for _ in range(self.sign_steps):
-            point = point.detach().requires_grad_()
-            loss = (point - sources).flatten(1).norm(dim=1) + triplet(point, slice(None))
-            (gradient,) = torch.autograd.grad(loss.sum(), point)
-            point = (point.detach() - self.sign_step * unit * gradient.sign()).clamp(0, 1)
-        return point.detach()
+
+        def loss(images: Images) -> Float[Tensor, " n"]:
+            moved: Tensor = (images - sources).flatten(1).norm(dim=1)
+            return moved + triplet(images)
+
+        return signed_descent(loss, sources, self.sign_step * unit, self.sign_steps, low, high)
 
 
 @dataclass(frozen=True)
@@ -159,16 +164,8 @@ class FeatureAdversary:
 
     def __call__(self, surrogate: nn.Module, aim: Aim, generator: torch.Generator) -> Crafted:
         """Return the minimisers; guides and PGD's starts are drawn from `generator`."""
-        phi = penultimate(surrogate)
-        guides = natural_guides(surrogate, aim, self.pgd, generator)
-        with torch.no_grad():
-            theirs = phi(guides)
-
-        def loss(images: Images, rows: slice) -> Float[Tensor, " n"]:
-            return (phi(images) - theirs[rows]).square().sum(1)
-
-        low, high = ((aim.sources + edge).clamp(0, 1) for edge in (-self.epsilon, self.epsilon))
-        return Crafted.whole(lbfgs(loss, aim.sources, low, high, self.iterations))
+        loss = guided(surrogate, aim, self.pgd, generator)
+        return Crafted.whole(lbfgs(loss, aim.sources, *ball(aim.sources, self.epsilon), self.iterations))
 
 
 @dataclass(frozen=True)
@@ -182,17 +179,19 @@ class FastFeatureAdversary:
 
     def __call__(self, surrogate: nn.Module, aim: Aim, generator: torch.Generator) -> Crafted:
         """Return the final iterates; guides and starts are drawn from `generator`."""
-        phi = penultimate(surrogate)
-        guides = natural_guides(surrogate, aim, self.pgd, generator)
-        with torch.no_grad():
-            theirs = phi(guides)
-        point = LinfPgd(self.epsilon).start(aim.sources, generator)
-        low, high = ((aim.sources + edge).clamp(0, 1) for edge in (-self.epsilon, self.epsilon))
-        for _ in range(self.steps):
-            point = point.detach().requires_grad_()
-            (gradient,) = torch.autograd.grad((phi(point) - theirs).square().sum(), point)
-            point = (point.detach() - self.step * gradient.sign()).clamp(low, high)
-        return Crafted.whole(point.detach())
+        loss = guided(surrogate, aim, self.pgd, generator)
+        start = LinfPgd(self.epsilon).start(aim.sources, generator)
+        box = ball(aim.sources, self.epsilon)
+        return Crafted.whole(signed_descent(loss, start, self.step, self.steps, *box))
+
+
+def guided(surrogate: nn.Module, aim: Aim, pgd: LinfPgd, generator: torch.Generator) -> Loss:
+    """Draw guides; return the squared distance of each image's features from those of its guide."""
+    phi = penultimate(surrogate)
+    guides = natural_guides(surrogate, aim, pgd, generator)
+    with torch.no_grad():
+        theirs = phi(guides)
+    return lambda images, rows=EVERY: (phi(images) - theirs[rows]).square().sum(1)
 
 
 def distance(one: Features, other: Features) -> Float[Tensor, " n"]:

@@ -72,10 +72,7 @@ def moved(values: Tensor, device: torch.device) -> Tensor:
 
 
 def draw_directions(
-    points: Float[Tensor, "n c h w"],
-    count: int,
-    law: DirectionLaw,
-    generator: torch.Generator,
+    points: Float[Tensor, "n c h w"], count: int, law: DirectionLaw, generator: torch.Generator
 ) -> Float[Tensor, "n m c h w"]:
     """Draw `count` directions for each point."""
     directions = torch.randn(len(points), count, *points.shape[1:], generator=generator)

@@ -9,21 +9,14 @@ import torch
 from torch import Tensor, nn
 
 from redhanded.errors import RedhandedError
+from redhanded.lab.attacks import perturb
 from redhanded.lab.attacks.exchange import Exchange, Transfer, TransferAttack
 from redhanded.lab.attacks.order import send_order
-from redhanded.lab.attacks.perturb import (
-    Aim,
-    Crafted,
-    LinfPgd,
-    LogitAscent,
-    Perturbation,
-    Reversible,
-    SignedSteps,
-)
+from redhanded.lab.attacks.perturb import Crafted, LogitAscent, SignedSteps
 from redhanded.lab.attacks.resume import Tensors
 from redhanded.lab.models import CIFAR10_STD
 from redhanded.lab.training import Training, predict
-from redhanded.lab.types import Fidelity, Images, NewModel, Order, Outputs, Round, Start
+from redhanded.lab.types import Fidelity, Images, Order, Outputs, Round, Start
 from redhanded.types import ADDED, Int
 
 CRAFT_BATCH = 256
@@ -63,7 +56,7 @@ class Jba(TransferAttack):
     surrogate (`warm`).
     """
 
-    perturbation: Perturbation
+    perturbation: perturb.Perturbation
     budget: int = 50_000
     order: Order = "source"
     targets_per_source: int = 3
@@ -79,14 +72,12 @@ class Jba(TransferAttack):
     starts_from: ClassVar[Start] = "seeds"
 
     def __post_init__(self) -> None:
-        if self.flip_every is not None and not isinstance(self.perturbation, Reversible):
+        if self.flip_every is not None and not isinstance(self.perturbation, perturb.Reversible):
             raise RedhandedError(
                 f"flip_every: {type(self.perturbation).__name__} has no step to turn around; leave it out"
             )
 
-    def steal(
-        self, transfer: Transfer, seeds: Images, new_surrogate: NewModel, generator: torch.Generator
-    ) -> Iterator[Round]:
+    def steal(self, transfer: Transfer, seeds: Images) -> Iterator[Round]:
         """Yield the seed round, then a round per augmentation until the budget is spent.
 
         A round in which nothing could be crafted, or of which the adaptation kept nothing, ends the attack.
@@ -100,43 +91,29 @@ class Jba(TransferAttack):
                 "give at least one seed and at most as many as the budget"
             )
         exchanged = transfer.seed(seeds)
-        surrogate, number = new_surrogate(), 0
+        last: nn.Module | None = None  # the weights to start from, if they are kept
+        number = 0
         while transfer.left > 0 and len(exchanged.crafted) > 0:
-            surrogate = transfer.train(surrogate, self.round_training, generator)
+            surrogate = transfer.train(self.round_training, last)
             yield exchanged.round(surrogate)
-            exchanged = self._augment(transfer, surrogate, number, generator)
-            surrogate = self._next(surrogate, new_surrogate)
+            exchanged = self._augment(transfer, surrogate, number)
+            last = surrogate if self.warm else None
             number += 1
-        surrogate = transfer.train(surrogate, self.final_training, generator)
-        yield exchanged.round(surrogate)
+        yield exchanged.round(transfer.train(self.final_training, last))
 
-    def _next(self, surrogate: nn.Module, new_surrogate: NewModel) -> nn.Module:
-        """Return a fresh surrogate; a warm one has the weights of the last, which keeps its own."""
-        fresh = new_surrogate()
-        if self.warm:
-            fresh.load_state_dict(surrogate.state_dict())
-        return fresh
-
-    def _plans(
-        self, transfer: Transfer, surrogate: nn.Module, number: int, generator: torch.Generator
-    ) -> Iterator[Plan]:
+    def _plans(self, transfer: Transfer, surrogate: nn.Module, number: int) -> Iterator[Plan]:
         """Yield as many sources as fill the budget; then further ones, for what could not be crafted."""
         classes = transfer.labels.shape[1]
         variants = 1 if self.towards == "own" else min(self.targets_per_source, classes - 1)
         fitting = -(-transfer.left // variants)
-        sources = self._sources(len(transfer), fitting, number, generator)
+        sources = self._sources(len(transfer), fitting, number, transfer.generator)
         further = torch.split(sources[fitting:], max(fitting, SPARE_SOURCES))
         for part in (sources[:fitting], *further):
             if len(part):
-                yield self._plan(transfer, surrogate, part, variants, generator)
+                yield self._plan(transfer, surrogate, part, variants)
 
     def _plan(
-        self,
-        transfer: Transfer,
-        surrogate: nn.Module,
-        sources: Int[Tensor, " n"],
-        variants: int,
-        generator: torch.Generator,
+        self, transfer: Transfer, surrogate: nn.Module, sources: Int[Tensor, " n"], variants: int
     ) -> Plan:
         """Choose the targets of these sources, and their order."""
         images, labels = transfer.images, transfer.labels
@@ -144,11 +121,11 @@ class Jba(TransferAttack):
             case "likeliest":
                 targets = top_targets(predict(surrogate, images[sources]), labels[sources], variants).cpu()
             case "random":
-                drawn = torch.rand(len(sources), labels.shape[1], generator=generator)
+                drawn = torch.rand(len(sources), labels.shape[1], generator=transfer.generator)
                 targets = top_targets(drawn, labels[sources].cpu(), variants)
             case "own":
                 targets = torch.full((len(sources), 1), -1)
-        order = send_order(len(sources), variants, self.order, generator)[: transfer.left]
+        order = send_order(len(sources), variants, self.order, transfer.generator)[: transfer.left]
         return Plan(sources.repeat_interleave(variants)[order], targets.flatten()[order])
 
     def _sources(self, rows: int, fitting: int, number: int, generator: torch.Generator) -> Int[Tensor, " n"]:
@@ -160,9 +137,7 @@ class Jba(TransferAttack):
             sources = sources[torch.randperm(len(sources), generator=generator)]
         return sources
 
-    def _augment(
-        self, transfer: Transfer, surrogate: nn.Module, number: int, generator: torch.Generator
-    ) -> Exchange:
+    def _augment(self, transfer: Transfer, surrogate: nn.Module, number: int) -> Exchange:
         """Craft and send one round's queries: until the budget is filled, or no source is left.
 
         What the adaptation drops makes room as well: a thief who filters has its budget still.
@@ -177,8 +152,8 @@ class Jba(TransferAttack):
             exchanged.append(transfer.send(images, parents, targets, "augmented"))
             waiting.clear()
 
-        for plan in self._plans(transfer, surrogate, number, generator):
-            crafted = self._craft(surrogate, transfer, plan, number, generator)
+        for plan in self._plans(transfer, surrogate, number):
+            crafted = self._craft(surrogate, transfer, plan, number)
             keep = crafted.keep.cpu()
             waiting.append((crafted.images[crafted.keep], plan.parents[keep], plan.targets[keep]))
             failures += int(crafted.failed.sum())
@@ -190,27 +165,25 @@ class Jba(TransferAttack):
             send()
         return replace(Exchange.joined(exchanged), failures=failures)
 
-    def _craft(
-        self, surrogate: nn.Module, transfer: Transfer, plan: Plan, number: int, generator: torch.Generator
-    ) -> Crafted:
+    def _craft(self, surrogate: nn.Module, transfer: Transfer, plan: Plan, number: int) -> Crafted:
         surrogate.eval()
         surrogate.requires_grad_(False)  # only the images' gradients are wanted
         images, labels = transfer.images, transfer.labels.argmax(1)
         perturbation = self.perturbation
         if self.flip_every is not None and (number // self.flip_every) % 2:
-            assert isinstance(perturbation, Reversible)
+            assert isinstance(perturbation, perturb.Reversible)
             perturbation = perturbation.reversed()
 
-        def craft(aim: Aim) -> Tensors:
-            return perturbation(surrogate, aim, generator)._asdict()
+        def craft(aim: perturb.Aim) -> Tensors:
+            return perturbation(surrogate, aim, transfer.generator)._asdict()
 
         parts: list[Tensors] = [Crafted.whole(images[:0])._asdict()]
         for columns in zip(*(torch.split(column, CRAFT_BATCH) for column in plan), strict=True):
             rows, targets = (column.to(images.device) for column in columns)
             sources = images[rows].contiguous(memory_format=torch.channels_last)
-            aim = Aim(sources, labels[rows], targets, images, labels)
+            aim = perturb.Aim(sources, labels[rows], targets, images, labels)
             given = [aim.labels, aim.targets, labels]
-            parts.append(transfer.journal.step(partial(craft, aim), given, generator))
+            parts.append(transfer.journal.step(partial(craft, aim), given, transfer.generator))
         crafted = Crafted(
             *(torch.cat([part[name].to(images.device) for part in parts]) for name in Crafted._fields)
         )
@@ -239,7 +212,7 @@ def jb_top3(budget: int = 50_000, *, fidelity: Fidelity = "corrected", **setting
 
 def jba_pgd(budget: int = 50_000, **settings: Unpack[Settings]) -> Jba:
     """JBA-PGD: targeted L∞ PGD of ε = 8/256 towards the three likeliest classes, in the order `batch64`."""
-    return replace(Jba(LinfPgd(), budget, "batch64"), **settings)
+    return replace(Jba(perturb.LinfPgd(), budget, "batch64"), **settings)
 
 
 def jbda(budget: int = 50_000, *, fidelity: Fidelity = "corrected", **settings: Unpack[Settings]) -> Jba:

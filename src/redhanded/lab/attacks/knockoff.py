@@ -188,7 +188,7 @@ class KnockoffNets:
                 f"groups: the policy chooses among classes, and needs those of all {len(seeds)} images, got "
                 f"{'none' if groups is None else len(groups)}; give a row an image, or use random sampling"
             )
-        transfer = Transfer(oracle, adapt, self.budget)
+        transfer = Transfer(oracle, adapt, self.budget, new_surrogate, generator)
         policy, rewards, thief = Policy(groups.cpu(), generator), Rewards(self.reward), new_surrogate()
         draws, exchanged = self._send(transfer, seeds, policy, generator)
         while transfer.left > 0 and policy.left > 0:
@@ -199,7 +199,7 @@ class KnockoffNets:
                     policy.learn(draw, rewards(answer, guess))
                 yield exchanged.round(thief)
             draws, exchanged = self._send(transfer, seeds, policy, generator)
-        yield exchanged.round(transfer.train(new_surrogate(), self.final_training, generator))
+        yield exchanged.round(transfer.train(self.final_training))
 
     def _send(
         self, transfer: Transfer, pool: Images, policy: Policy, generator: torch.Generator

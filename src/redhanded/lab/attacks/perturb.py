@@ -1,5 +1,6 @@
 """How a source image is pushed towards a class by the surrogate's gradient (Algorithm 2 and its kin)."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import NamedTuple, Protocol, runtime_checkable
 
@@ -54,6 +55,32 @@ class Reversible(Perturbation, Protocol):
 
     def reversed(self) -> Perturbation:
         """Return the same with the opposite step."""
+
+
+def cross_entropy(surrogate: nn.Module, classes: Int[Tensor, " n"]) -> Callable[[Images], Tensor]:
+    return lambda images: F.cross_entropy(surrogate(images), classes, reduction="sum")
+
+
+def ball(sources: Images, epsilon: float) -> tuple[Images, Images]:
+    """Return the lowest and highest images of the L∞ ball around each source, within [0, 1]."""
+    return (sources - epsilon).clamp(0, 1), (sources + epsilon).clamp(0, 1)
+
+
+def signed_descent(
+    loss: Callable[[Images], Tensor],
+    start: Images,
+    step: float | Tensor,
+    steps: int,
+    low: Images,
+    high: Images,
+) -> Images:
+    """Take signed steps down the summed loss, each projected between `low` and `high`."""
+    point = start
+    for _ in range(steps):
+        point = point.detach().requires_grad_()
+        (gradient,) = torch.autograd.grad(loss(point).sum(), point)
+        point = (point.detach() - step * gradient.sign()).clamp(low, high)
+    return point.detach()
 
 
 @dataclass(frozen=True)
@@ -115,13 +142,9 @@ class SignedSteps:
         towards = (aim.targets >= 0).to(aim.sources.dtype).view(-1, 1, 1, 1) * 2 - 1
         step = towards * unit * self.epsilon / self.steps
         classes = torch.where(aim.targets < 0, aim.labels, aim.targets)
-        point = aim.sources
-        for _ in range(self.steps):
-            point = point.detach().requires_grad_()
-            loss = F.cross_entropy(surrogate(point), classes, reduction="sum")
-            (gradient,) = torch.autograd.grad(loss, point)
-            point = (point.detach() - step * gradient.sign()).clamp(0, 1)
-        return Crafted.whole(point.detach())
+        low, high = torch.zeros_like(aim.sources), torch.ones_like(aim.sources)
+        loss = cross_entropy(surrogate, classes)
+        return Crafted.whole(signed_descent(loss, aim.sources, step, self.steps, low, high))
 
 
 @dataclass(frozen=True)
@@ -158,13 +181,6 @@ class LinfPgd:
         away: bool = False,
     ) -> Images:
         """Run the steps from a given start: towards these classes, or `away` from them (untargeted)."""
-        direction = 1 if away else -1
-        point = start
-        low, high = ((sources + edge).clamp(0, 1) for edge in (-self.epsilon, self.epsilon))
-        for _ in range(self.steps):
-            point = point.detach().requires_grad_()
-            loss = F.cross_entropy(surrogate(point), classes, reduction="sum")
-            (gradient,) = torch.autograd.grad(loss, point)
-            step = gradient.sign().mul_(direction * self.epsilon * self.relative_step)
-            point = torch.clamp(step.add_(point.detach()), low, high)  # the ball within [0, 1]
-        return point.detach()
+        step = (-1 if away else 1) * self.epsilon * self.relative_step
+        loss = cross_entropy(surrogate, classes)
+        return signed_descent(loss, start, step, self.steps, *ball(sources, self.epsilon))

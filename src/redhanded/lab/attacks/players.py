@@ -20,7 +20,6 @@ class Players(NamedTuple):
     device: torch.device
 
     def state(self) -> State:
-        """Return the state of each that learns."""
         return {name: part.state_dict() for name, part in self._asdict().items() if name != "device"}
 
     def restore(self, state: State) -> None:

@@ -4,12 +4,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import ClassVar
 
-import torch
-
 from redhanded.errors import RedhandedError
 from redhanded.lab.attacks.exchange import Transfer, TransferAttack
 from redhanded.lab.training import Training
-from redhanded.lab.types import Images, NewModel, Order, Round, Start
+from redhanded.lab.types import Images, Order, Round, Start
 
 
 @dataclass(frozen=True)
@@ -22,15 +20,11 @@ class RandomSampling(TransferAttack):
 
     starts_from: ClassVar[Start] = "seeds"
 
-    def steal(
-        self, transfer: Transfer, seeds: Images, new_surrogate: NewModel, generator: torch.Generator
-    ) -> Iterator[Round]:
+    def steal(self, transfer: Transfer, seeds: Images) -> Iterator[Round]:
         """Yield the one round; raises `RedhandedError` for fewer seeds than the budget."""
         if len(seeds) < self.budget:
             raise RedhandedError(
                 f"budget: random sampling of {self.budget} queries needs as many seeds, got {len(seeds)}; "
                 "give more images or lower the budget"
             )
-        exchanged = transfer.seed(seeds)
-        surrogate = transfer.train(new_surrogate(), self.training, generator)
-        yield exchanged.round(surrogate)
+        yield transfer.seed(seeds).round(transfer.train(self.training))

@@ -54,12 +54,10 @@ class Forgetful:
     """The journal of an attack that nobody will have to continue."""
 
     def step(self, compute: Callable[[], Tensors], given: Sequence[Tensor], generator: Generator) -> Tensors:
-        """Take the step."""
         del given, generator
         return compute()
 
     def training(self, model: nn.Module, train: Train, given: Sequence[Tensor], generator: Generator) -> None:
-        """Train."""
         del model, given, generator
         train(None)
 

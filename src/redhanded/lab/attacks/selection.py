@@ -39,11 +39,6 @@ def highest(scores: Float[Tensor, " n"], count: int) -> Int[Tensor, " k"]:
     return scores.sort(descending=True, stable=True).indices[:count]
 
 
-def lowest(scores: Float[Tensor, " n"], count: int) -> Int[Tensor, " k"]:
-    """Return the places of the `count` lowest scores, lowest first."""
-    return scores.sort(stable=True).indices[:count]
-
-
 def k_center(
     candidates: Float[Tensor, "n d"], centres: Float[Tensor, "m d"], count: int
 ) -> Int[Tensor, " k"]:
@@ -94,15 +89,9 @@ class Dfal:
     def __call__(self, surrogate: nn.Module, images: Images, rows: Int[Tensor, " k"]) -> Float[Tensor, " k"]:
         """Return the squared L2 norm of the perturbation of each of the images' `rows`."""
         surrogate.eval()
-        parts = [
-            deepfool(
-                surrogate,
-                images[part].contiguous(memory_format=torch.channels_last),
-                self.steps,
-                self.overshoot,
-                self.candidates,
-                stop_early=False,
-            ).squared_l2
-            for part in torch.split(rows, self.batch)
-        ]
+        how = self.steps, self.overshoot, self.candidates
+        parts = []
+        for part in torch.split(rows, self.batch):
+            batch = images[part].contiguous(memory_format=torch.channels_last)
+            parts.append(deepfool(surrogate, batch, *how, stop_early=False).squared_l2)
         return torch.cat(parts)

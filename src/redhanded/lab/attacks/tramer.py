@@ -11,7 +11,7 @@ from redhanded.lab.attacks.exchange import Exchange, Transfer, TransferAttack
 from redhanded.lab.attacks.line_search import Answered, Pairs, bisect, first_of_other_classes, measure
 from redhanded.lab.attacks.order import send_order
 from redhanded.lab.training import Training, predict
-from redhanded.lab.types import Fidelity, Images, NewModel, Order, Round, Start
+from redhanded.lab.types import Fidelity, Images, Order, Round, Start
 from redhanded.types import Float, Int
 
 PASSES = Training(epochs=1_000, batch=10, lr=0.1, nesterov=True, weight_decay=0.0, step_epochs=1_000)
@@ -53,56 +53,47 @@ class Tramer(TransferAttack):
 
     starts_from: ClassVar[Start] = "nothing"
 
-    def steal(
-        self, transfer: Transfer, seeds: Images, new_surrogate: NewModel, generator: torch.Generator
-    ) -> Iterator[Round]:
+    def steal(self, transfer: Transfer, seeds: Images) -> Iterator[Round]:
         """Yield the uniform points, then the line searches (`oracle`) or a round a step (`local`).
 
         Of `seeds` only the shape of an image and the device are used. Surrogates are trained from scratch on
         everything so far. Should the adaptation drop a midpoint, its search ends there; what that leaves of
         the budget goes to new points and their searches. A round of which it kept nothing ends the attack.
         """
-        after = {"oracle": self._search, "local": self._retrain}[self.strategy]
-        exchanged = self._points(transfer, seeds, generator)
+        exchanged = self._points(transfer, seeds)
         while transfer.left > 0 and len(exchanged.sent) > 0:
-            surrogate = transfer.train(new_surrogate(), self.round_training, generator)
+            surrogate = transfer.train(self.round_training)
             yield exchanged.round(surrogate)
-            exchanged = after(transfer, exchanged, surrogate, seeds, generator)
-        yield exchanged.round(transfer.train(new_surrogate(), self.final_training, generator))
+            if self.strategy == "oracle":
+                exchanged = self._search(transfer, exchanged, seeds)
+            else:
+                exchanged = self._retrain(transfer, surrogate, seeds)
+        yield exchanged.round(transfer.train(self.final_training))
 
-    def _points(self, transfer: Transfer, like: Images, generator: torch.Generator) -> Exchange:
+    def _points(self, transfer: Transfer, like: Images) -> Exchange:
         """Send the uniform points that come first: a step, or quarters until searches would use the rest."""
         if self.strategy == "local":
-            return transfer.seed(uniform(self._step(transfer), like, generator))
+            return transfer.seed(uniform(self._step(transfer), like, transfer.generator))
         quarter = max(1, round(self.random_share * transfer.left))
         parts: list[Exchange] = []
         cost = 0
         while cost <= transfer.left and transfer.left > 0:
-            parts.append(transfer.seed(uniform(min(quarter, transfer.left), like, generator)))
+            parts.append(transfer.seed(uniform(min(quarter, transfer.left), like, transfer.generator)))
             if len(parts[-1].sent) == 0:
                 break
             cost = int(self._pairs(merged(parts)).steps.sum())
         return merged(parts)
 
     def _step(self, transfer: Transfer) -> int:
-        """Queries of one step of adaptive retraining."""
         return min(-(-self.budget // self.rounds), transfer.left)
 
-    def _search(
-        self,
-        transfer: Transfer,
-        points: Exchange,
-        surrogate: nn.Module,
-        like: Images,
-        generator: torch.Generator,
-    ) -> Exchange:
+    def _search(self, transfer: Transfer, points: Exchange, like: Images) -> Exchange:
         """Send the line searches between the points just sent; after searches, new points."""
-        del surrogate
         pairs = self._pairs(points)
         if points.kind != "seed" or len(pairs.near) == 0:
-            return self._points(transfer, like, generator)
+            return self._points(transfer, like)
         if "shuffled" in self.order:
-            pairs = pairs.rows(torch.randperm(len(pairs.near), generator=generator))
+            pairs = pairs.rows(torch.randperm(len(pairs.near), generator=transfer.generator))
         fitting = transfer.left  # each takes one query at least
         if self.fidelity == "corrected":
             fitting = int((pairs.steps.cumsum(0) < transfer.left).sum()) + 1
@@ -119,17 +110,9 @@ class Tramer(TransferAttack):
         near, far = first_of_other_classes(points.labels.argmax(1).cpu())
         return measure(points.crafted, near, far, self.tolerance)
 
-    def _retrain(
-        self,
-        transfer: Transfer,
-        sent: Exchange,
-        surrogate: nn.Module,
-        like: Images,
-        generator: torch.Generator,
-    ) -> Exchange:
+    def _retrain(self, transfer: Transfer, surrogate: nn.Module, like: Images) -> Exchange:
         """Send one step: both ends of line searches on the surrogate, and uniform points."""
-        del sent
-        step = self._step(transfer)
+        step, generator = self._step(transfer), transfer.generator
         points = uniform(self.local_points, like, generator)
         labels = predict(surrogate, points).argmax(1).cpu()
         searches = round(self.local_share * step / 2) if (labels != labels[0]).any() else 0

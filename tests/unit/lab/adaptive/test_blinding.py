@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 from scipy import ndimage
-from torch import Tensor
+from torch import Tensor, nn
 
 from redhanded.errors import RedhandedError
 from redhanded.lab.adaptive.blinding import PARAMETERS, TRANSFORMS, Law, Transform, blind, transform
@@ -265,7 +265,8 @@ def test_the_thief_keeps_the_image_and_sends_the_blinded(generator: torch.Genera
         return torch.eye(10)[torch.zeros(len(images), dtype=torch.long)]
 
     images = torch.rand(4, 3, 8, 8, generator=generator)
-    transfer = Transfer(oracle, blind(transform("uniform", "chen"), generator), budget=4)
+    adapt = blind(transform("uniform", "chen"), generator)
+    transfer = Transfer(oracle, adapt, 4, nn.Identity, generator)
     unknown = torch.full((4,), -1)
     exchange = transfer.send(images, unknown, unknown, "augmented")
     assert torch.equal(transfer.images, images)
