@@ -21,7 +21,7 @@ from redhanded.experiments.cells.victim import TrainVictim
 from redhanded.experiments.measure.metrics import accuracy
 from redhanded.experiments.runner.context import Cell, Context
 from redhanded.experiments.runner.store import Record
-from redhanded.lab import defences
+from redhanded.lab.defences import ensemble, mad, misinformation, reverse_sigmoid, truncation
 from redhanded.lab.models import Architecture, build
 from redhanded.lab.oracles.victim import Probabilities
 from redhanded.lab.training import Training, predict
@@ -64,7 +64,7 @@ class LabelOnly(Part):
 
     def wrap(self, oracle: Oracle, context: Context) -> Oracle:
         del context
-        return defences.ArgmaxOf(oracle)
+        return truncation.ArgmaxOf(oracle)
 
 
 @dataclass(frozen=True)
@@ -79,7 +79,7 @@ class Rounding(Part):
 
     def wrap(self, oracle: Oracle, context: Context) -> Oracle:
         del context
-        return defences.Rounded(oracle, self.decimals)
+        return truncation.Rounded(oracle, self.decimals)
 
 
 @dataclass(frozen=True)
@@ -94,7 +94,7 @@ class Truncation(Part):
 
     def wrap(self, oracle: Oracle, context: Context) -> Oracle:
         del context
-        return defences.TopK(oracle, self.k)
+        return truncation.TopK(oracle, self.k)
 
 
 @dataclass(frozen=True)
@@ -107,7 +107,7 @@ class Sigmoid(Part):
 
     def wrap(self, oracle: Oracle, context: Context) -> Oracle:
         del context
-        return defences.ReverseSigmoid(oracle, self.beta, self.gamma)
+        return reverse_sigmoid.ReverseSigmoid(oracle, self.beta, self.gamma)
 
 
 @dataclass(frozen=True)
@@ -127,7 +127,7 @@ class Poisoning(Part):
     def wrap(self, oracle: Oracle, context: Context) -> Oracle:
         """Return poisoned answers; the proxy's weights are drawn here."""
         proxy = build(self.proxy, self.classes, torch.Generator().manual_seed(0), context.device).eval()
-        return defences.Mad(oracle, proxy, self.epsilon, self.vertices, self.objmax)
+        return mad.Mad(oracle, proxy, self.epsilon, self.vertices, self.objmax)
 
 
 @dataclass(frozen=True)
@@ -172,9 +172,9 @@ class TrainDefender(Trained):
         outliers = as_tensor(self.outside.load().images, context.device)
         new = partial(build, self.architecture, classes, generator, context.device)
         method: Callable[..., tuple[nn.Module, ...]] = (
-            defences.train_misinformation
+            misinformation.train_misinformation
             if self.kind == "misinformation"
-            else partial(defences.train_ensemble, size=self.size)
+            else partial(ensemble.train_ensemble, size=self.size)
         )
         step = partial(method, new, images, labels, outliers, generator, config=self.training)
         models = self.train(step, context)
@@ -207,7 +207,7 @@ class Misinformation(Part):
         del oracle
         honest, misleading = self.defender.load(context)
         tau = float(context.record(self.defender)["confidence_5_percent"])
-        return defences.AdaptiveMisinformation(Probabilities(honest), Probabilities(misleading), tau)
+        return misinformation.AdaptiveMisinformation(Probabilities(honest), Probabilities(misleading), tau)
 
 
 @dataclass(frozen=True)
@@ -221,4 +221,4 @@ class Ensemble(Part):
         """Return the ensemble's answers; the victim itself is replaced, as in the source."""
         del oracle
         members = tuple(Probabilities(member) for member in self.defender.load(context))
-        return defences.DiverseEnsemble(members, self.defender.key[:32].encode())
+        return ensemble.DiverseEnsemble(members, self.defender.key[:32].encode())

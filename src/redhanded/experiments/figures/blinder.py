@@ -7,7 +7,7 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from redhanded.experiments.figures.style import DPI, WIDTH, styled
-from redhanded.lab.adaptive import AutoEncoder
+from redhanded.lab.adaptive.autoencoder import AutoEncoder
 from redhanded.lab.types import Images
 from redhanded.types import Float
 

@@ -6,9 +6,9 @@ from redhanded.experiments.cells.datasets import Composed, Mixed
 from redhanded.experiments.worlds.query_sets import DEMO_QUERY_SETS
 from redhanded.experiments.worlds.shared import SUBSTITUTE, cpu_scale
 from redhanded.experiments.worlds.world import Judging, World
-from redhanded.lab.adaptive import Blinding
+from redhanded.lab.adaptive.autoencoder import Blinding
 from redhanded.lab.attacks import LinfPgd
-from redhanded.lab.encoders import Contrastive
+from redhanded.lab.encoders.similarity import Contrastive
 from redhanded.lab.encoders.vqvae import VqVae
 from redhanded.lab.models import ConvNet, Dense
 from redhanded.lab.training import Training
