@@ -5,6 +5,7 @@ After the code of Chen et al. and the paper's port: no bottleneck, so rather a d
 
 import copy
 from dataclasses import dataclass
+from typing import Unpack
 
 import torch
 import torch.nn.functional as F  # noqa: N812 - the name everybody knows it by
@@ -12,7 +13,7 @@ from torch import Tensor, nn
 
 from redhanded.lab.adaptive.blinding import standardised
 from redhanded.lab.models import seeded
-from redhanded.lab.training import Checkpoint, Progress, Training, fit
+from redhanded.lab.training import Training, Watch, fit
 from redhanded.lab.types import Fidelity, Images, Outputs
 from redhanded.types import Float
 
@@ -113,8 +114,7 @@ def train_autoencoder(
     generator: torch.Generator,
     *,
     peek: nn.Module | None = None,
-    progress: Progress | None = None,
-    checkpoint: Checkpoint | None = None,
+    **watch: Unpack[Watch],
 ) -> AutoEncoder:
     """Train a blinder on images [n, 3, h, w] in [0, 1], whose device it shares; raises as `fit` does.
 
@@ -139,16 +139,8 @@ def train_autoencoder(
             wanted = classifier(batch)
         return blinding_loss(classifier(pairs[0][0]), wanted, pairs, weights, config.apart)
 
-    fit(
-        network,
-        len(images),
-        loss,
-        config.training,
-        generator,
-        autocast=False,  # bf16 rounds pixels more coarsely than bytes do
-        progress=progress,
-        checkpoint=checkpoint,
-    )
+    # no autocast: bf16 rounds pixels more coarsely than bytes do
+    fit(network, len(images), loss, config.training, generator, autocast=False, **watch)
     return AutoEncoder(network, config)
 
 
