@@ -91,14 +91,9 @@ def blinding_loss(
 ) -> Float[Tensor, ""]:
     """Return H(F(t(x)), softmax F(x)) - Σ weight · C over the pairs of two blindings of the same images.
 
-    C is the square of the mean L2 distance of a pair's rows, which counts no further than `apart`.
-
-    Args:
-        answers: logits F(t(x)).
-        wanted: logits F(x); no gradient passes through them.
-        pairs: the blindings themselves, and their features if an encoder is peeked at.
-        weights: what each pair's C counts.
-        apart: d.
+    C is the square of the mean L2 distance of a pair's rows, which counts no further than `apart` (d).
+    `answers` are the logits F(t(x)), `wanted` the logits F(x), through which no gradient passes. The pairs
+    are the blindings themselves, and their features if an encoder is peeked at.
     """
     loss = F.cross_entropy(answers, wanted.detach().softmax(1))
     for (one, other), weight in zip(pairs, weights, strict=True):

@@ -72,14 +72,10 @@ def train_misinformation(
         from_uniform = -unknown.log_softmax(1).mean()
         predicted = F.one_hot(unknown.argmax(1), unknown.shape[1]).to(labels.dtype)
         avoided = torch.cat([labels[places], predicted])
-        return right + exposure * from_uniform + _avoiding(misleading(batch).float(), avoided)
+        # kept finite as in the released code
+        spared: Tensor = (1 - misleading(batch).float().softmax(1) + 1e-7).log()
+        return right + exposure * from_uniform - (avoided * spared).sum(1).mean()
 
     both = nn.ModuleList([honest, misleading])
     fit(both, len(images), loss, config, generator, **watch)
     return Misinformed(honest, misleading)
-
-
-def _avoiding(logits: Outputs, targets: Outputs) -> Tensor:
-    """-log(1 - p_target), kept finite as in the released code."""
-    spared = (1 - logits.softmax(1) + 1e-7).log()
-    return -(targets * spared).sum(1).mean()
