@@ -91,9 +91,8 @@ class Codebook(nn.Module):
     def nearest(self, latents: Float[Tensor, "n d h w"]) -> Codes:
         """Return the place of each latent's nearest vector.
 
-        Compares squared distances less the latent's own square. As a convolution they are computed image by
-        image, in PyTorch and in ONNX Runtime; yet a latent halfway between two codes may be rounded to
-        either.
+        Squared distances, less the latent's own square, are a convolution: computed image by image in PyTorch
+        and ONNX Runtime, yet a latent halfway between two codes may be rounded to either.
         """
         squares = self.vectors.square().sum(1)
         return F.conv2d(latents, -2 * self.vectors[:, :, None, None], squares).argmin(1)
@@ -133,11 +132,11 @@ class VqVaeNetwork(nn.Module):
     data_variance: Tensor
 
     def __init__(self, config: VqVae) -> None:
-        """Build untrained; the variance travels with the weights and is NaN as long as it is unknown."""
         super().__init__()
         self.config = config
         half, width = config.width // 2, config.width
         variance = float("nan") if config.data_variance is None else config.data_variance
+        # it travels with the weights
         self.register_buffer("data_variance", torch.tensor(variance))
         centre = ((0.5, 0.5, 0.5), (1.0, 1.0, 1.0))
         self.normalise = Normalise(*centre) if config.normalisation == "centre" else Normalise()
