@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypedDict, Unpack
 
 import torch
 import torch.nn.functional as F  # noqa: N812 - the name everybody knows it by
@@ -92,6 +92,13 @@ class Checkpoint:
             raise OutOfTimeError(f"time limit: {work} stopped at a checkpoint; run again to go on")
 
 
+class Watch(TypedDict, total=False):
+    """What every training takes and passes on to `fit`."""
+
+    progress: Progress | None
+    checkpoint: Checkpoint | None
+
+
 def fit(
     model: nn.Module,
     rows: int,
@@ -166,9 +173,7 @@ def train_classifier(
     labels: Outputs,
     config: Training,
     generator: torch.Generator,
-    *,
-    progress: Progress | None = None,
-    checkpoint: Checkpoint | None = None,
+    **watch: Unpack[Watch],
 ) -> None:
     """Train on images [n, 3, h, w] in [0, 1] and soft or one-hot labels [n, classes], by cross-entropy."""
 
@@ -179,7 +184,7 @@ def train_classifier(
         batch = batch.contiguous(memory_format=torch.channels_last)
         return F.cross_entropy(model(batch).float(), labels[places])
 
-    fit(model, len(images), loss, config, generator, progress=progress, checkpoint=checkpoint)
+    fit(model, len(images), loss, config, generator, **watch)
 
 
 def crop_and_flip(images: Images, generator: torch.Generator, border: int = 4) -> Images:

@@ -6,7 +6,7 @@ from redhanded.experiments.cells.datasets import Composed
 from redhanded.experiments.worlds.demo import demo
 from redhanded.experiments.worlds.world import World
 from redhanded.lab.attacks import LinfPgd
-from redhanded.lab.encoders import Contrastive
+from redhanded.lab.encoders.similarity import Contrastive
 from redhanded.lab.encoders.vqvae import VqVae
 from redhanded.lab.models import ConvNet
 from redhanded.lab.training import Training

@@ -4,16 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from redhanded.lab.encoders import (
-    Contrastive,
-    TorchEncoder,
-    contrast,
-    effective_rank,
-    export_onnx,
-    first_axis_share,
-    pretrain,
-)
-from redhanded.lab.encoders.similarity import contrastive_loss
+from redhanded.lab.encoders.embed import TorchEncoder, effective_rank, export_onnx, first_axis_share
+from redhanded.lab.encoders.similarity import Contrastive, contrast, contrastive_loss, pretrain
 from redhanded.lab.encoders.transforms import positive, pretraining_view
 from redhanded.lab.models import SimNet
 from redhanded.lab.training import Training

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from redhanded.lab.attacks import LinfPgd
-from redhanded.lab.encoders import TorchEncoder, export_onnx
+from redhanded.lab.encoders.embed import TorchEncoder, export_onnx
 from redhanded.lab.encoders.hardness import Hardness, train_with_snapshots
 from redhanded.lab.encoders.outliers import LogOdds, train_outlier_classifier
 from redhanded.lab.encoders.seat import SEAT_PGD, adversarial_view

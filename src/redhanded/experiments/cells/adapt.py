@@ -14,10 +14,10 @@ from redhanded.experiments.cells.datasets import Data, as_floats, as_tensor, lab
 from redhanded.experiments.runner.context import Context
 from redhanded.experiments.runner.store import Record
 from redhanded.files import whole
-from redhanded.lab.adaptive import AutoEncoder, Blinding, Transform, blind, train_autoencoder
-from redhanded.lab.adaptive.autoencoder import Network
+from redhanded.lab.adaptive.autoencoder import AutoEncoder, Blinding, Network, train_autoencoder
+from redhanded.lab.adaptive.blinding import Transform, blind
 from redhanded.lab.adaptive.filtering import Filtering, QueryFilter, chain
-from redhanded.lab.encoders import Contrastive, contrast, pretrain
+from redhanded.lab.encoders.similarity import Contrastive, contrast, pretrain
 from redhanded.lab.models import Architecture
 from redhanded.lab.training import Training, predict
 from redhanded.lab.types import Adaptation

@@ -17,7 +17,7 @@ from redhanded.experiments.runner.keys import key_of
 from redhanded.experiments.runner.store import Record
 from redhanded.files import whole
 from redhanded.lab.data.images import ImageSet
-from redhanded.lab.encoders import TorchEncoder, export_onnx
+from redhanded.lab.encoders.embed import TorchEncoder, export_onnx
 from redhanded.lab.models import Architecture, build
 from redhanded.lab.training import Training, train_classifier
 

@@ -14,7 +14,7 @@ from redhanded.experiments.cells.victim import TrainVictim
 from redhanded.experiments.measure.metrics import accuracy
 from redhanded.experiments.runner.context import Cell, Context
 from redhanded.experiments.runner.store import Record
-from redhanded.lab import defences
+from redhanded.lab.defences import ensemble, mad, misinformation, reverse_sigmoid, truncation
 from redhanded.lab.models import Architecture, build
 from redhanded.lab.oracles.victim import Probabilities
 from redhanded.lab.training import Training, predict
@@ -46,7 +46,7 @@ class LabelOnly(Part):
     title: ClassVar[str] = "label only"
 
     def wrap(self, oracle: Oracle, _: Context) -> Oracle:
-        return defences.ArgmaxOf(oracle)
+        return truncation.ArgmaxOf(oracle)
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,7 @@ class Rounding(Part):
         return f"rounding to {self.decimals}"
 
     def wrap(self, oracle: Oracle, _: Context) -> Oracle:
-        return defences.Rounded(oracle, self.decimals)
+        return truncation.Rounded(oracle, self.decimals)
 
 
 @dataclass(frozen=True)
@@ -74,7 +74,7 @@ class Truncation(Part):
         return f"top {self.k}"
 
     def wrap(self, oracle: Oracle, _: Context) -> Oracle:
-        return defences.TopK(oracle, self.k)
+        return truncation.TopK(oracle, self.k)
 
 
 @dataclass(frozen=True)
@@ -86,7 +86,7 @@ class Sigmoid(Part):
     title: ClassVar[str] = "reverse sigmoid"
 
     def wrap(self, oracle: Oracle, _: Context) -> Oracle:
-        return defences.ReverseSigmoid(oracle, self.beta, self.gamma)
+        return reverse_sigmoid.ReverseSigmoid(oracle, self.beta, self.gamma)
 
 
 @dataclass(frozen=True)
@@ -105,7 +105,7 @@ class Poisoning(Part):
 
     def wrap(self, oracle: Oracle, context: Context) -> Oracle:
         proxy = build(self.proxy, self.classes, torch.Generator().manual_seed(0), context.device).eval()
-        return defences.Mad(oracle, proxy, self.epsilon, self.vertices, self.objmax)
+        return mad.Mad(oracle, proxy, self.epsilon, self.vertices, self.objmax)
 
 
 @dataclass(frozen=True)
@@ -144,9 +144,9 @@ class TrainDefender(Trained):
         labels = one_hot(data.labels, classes, context.device)
         outliers = as_tensor(self.outside.load().images, context.device)
         new = partial(build, self.architecture, classes, generator, context.device)
-        method: Callable[..., tuple[nn.Module, ...]] = defences.train_misinformation
+        method: Callable[..., tuple[nn.Module, ...]] = misinformation.train_misinformation
         if self.kind == "ensemble":
-            method = partial(defences.train_ensemble, size=self.size)
+            method = partial(ensemble.train_ensemble, size=self.size)
         step = partial(method, new, images, labels, outliers, generator, config=self.training)
         models = self.train(step, context)
         self.save_model(nn.ModuleList(models), context)
@@ -177,7 +177,7 @@ class Misinformation(Part):
         """Replace the victim itself, as in the source."""
         honest, misleading = self.defender.load(context)
         tau = float(context.record(self.defender)["confidence_5_percent"])
-        return defences.AdaptiveMisinformation(Probabilities(honest), Probabilities(misleading), tau)
+        return misinformation.AdaptiveMisinformation(Probabilities(honest), Probabilities(misleading), tau)
 
 
 @dataclass(frozen=True)
@@ -190,4 +190,4 @@ class Ensemble(Part):
     def wrap(self, _: Oracle, context: Context) -> Oracle:
         """Replace the victim itself, as in the source."""
         members = tuple(Probabilities(member) for member in self.defender.load(context))
-        return defences.DiverseEnsemble(members, self.defender.key[:32].encode())
+        return ensemble.DiverseEnsemble(members, self.defender.key[:32].encode())

@@ -12,7 +12,7 @@ from redhanded.experiments.cells.base import Trained, deployable
 from redhanded.experiments.cells.datasets import Data, as_floats, as_tensor, labelled
 from redhanded.experiments.runner.context import Cell, Context
 from redhanded.experiments.runner.store import Record
-from redhanded.lab import encoders
+from redhanded.lab.encoders import embed, similarity
 from redhanded.lab.models import SimNet
 from redhanded.lab.training import Training
 
@@ -42,7 +42,7 @@ class PretrainEncoder(Trained):
         data = self.data.load()
         images, labels = labelled(data, context.device)
         config = (self.architecture, self.training)
-        step = partial(encoders.pretrain, images, labels, *config, context.generator(self))
+        step = partial(similarity.pretrain, images, labels, *config, context.generator(self))
         encoder = self.train(step, context, "pretraining")
         self.save_model(encoder, context)
         return {"images": len(data)}
@@ -58,7 +58,7 @@ class TrainEncoder(Trained):
     world: str
     data: Data
     probe: Data
-    config: encoders.Contrastive
+    config: similarity.Contrastive
     seed: int = 0
 
     version: ClassVar[int] = 2
@@ -92,7 +92,7 @@ class TrainEncoder(Trained):
         """Train, save the weights, and measure how many directions the embedding uses."""
         images = as_tensor(self.data.load().images, context.device)
         encoder = self.pretraining.load(context)
-        step = partial(encoders.contrast, encoder, images, self.config, context.generator(self))
+        step = partial(similarity.contrast, encoder, images, self.config, context.generator(self))
         self.train(step, context, "contrastive")
         self.save_model(encoder, context)
         return {"images": len(images)} | encoder_metrics(encoder, self.probe)
@@ -103,9 +103,9 @@ class TrainEncoder(Trained):
 
 def encoder_metrics(encoder: nn.Module, probe: Data) -> Record:
     """How many directions an embedding uses on the images of a set, and how far they spread."""
-    features = encoders.TorchEncoder(encoder)(as_floats(probe.load().images))
+    features = embed.TorchEncoder(encoder)(as_floats(probe.load().images))
     return {
-        "effective_rank": encoders.effective_rank(features),
-        "first_axis_share": encoders.first_axis_share(features),
+        "effective_rank": embed.effective_rank(features),
+        "first_axis_share": embed.first_axis_share(features),
         "feature_spread": float(np.sqrt(features.var(axis=0, dtype=np.float64).sum())),
     }

@@ -25,7 +25,7 @@ from redhanded.experiments.runner.store import Record
 from redhanded.lab.attacks import KnockoffNets
 from redhanded.lab.attacks.resume import Journaled
 from redhanded.lab.data.seeds import draw_seeds
-from redhanded.lab.defences import ArgmaxOf
+from redhanded.lab.defences.truncation import ArgmaxOf
 from redhanded.lab.initialisation import Weights, transplant
 from redhanded.lab.models import Architecture, build
 from redhanded.lab.oracles.victim import HardLabels, Probabilities

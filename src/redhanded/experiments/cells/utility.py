@@ -8,7 +8,7 @@ from redhanded.experiments.cells.defences import Defence
 from redhanded.experiments.cells.victim import TrainVictim
 from redhanded.experiments.runner.context import Context
 from redhanded.experiments.runner.store import Record
-from redhanded.lab.defences import utility
+from redhanded.lab.defences.utility import utility
 from redhanded.lab.oracles.victim import Probabilities
 
 

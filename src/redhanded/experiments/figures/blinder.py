@@ -6,7 +6,7 @@ import torch
 from matplotlib.figure import Figure
 
 from redhanded.experiments.figures.style import DPI, WIDTH, gain, styled
-from redhanded.lab.adaptive import AutoEncoder
+from redhanded.lab.adaptive.autoencoder import AutoEncoder
 from redhanded.lab.types import Images
 
 SEED = 0

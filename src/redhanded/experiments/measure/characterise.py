@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from redhanded.experiments.measure.metrics import accuracy
-from redhanded.lab.encoders import effective_rank
+from redhanded.lab.encoders.embed import effective_rank
 from redhanded.lab.models import CIFAR10_STD
 from redhanded.lab.training import predict
 from redhanded.lab.types import Images, Outputs, Round

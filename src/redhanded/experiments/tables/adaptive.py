@@ -9,7 +9,7 @@ from redhanded.experiments.tables.base import ACCURACY, Entry, Table, priced
 from redhanded.experiments.tables.extraction import ATTACKS, JB_TOP3, JBA_PGD
 from redhanded.experiments.worlds.adaptations import adapted
 from redhanded.experiments.worlds.world import World
-from redhanded.lab.adaptive import TRANSFORMS
+from redhanded.lab.adaptive.blinding import TRANSFORMS
 from redhanded.lab.types import Fidelity
 
 BLINDING = (*TRANSFORMS, "auto-encoder")

@@ -4,7 +4,8 @@ from collections.abc import Callable, Mapping
 
 from redhanded.experiments.cells import adapt
 from redhanded.experiments.worlds.world import World
-from redhanded.lab.adaptive import TRANSFORMS, Blinding, transform
+from redhanded.lab.adaptive.autoencoder import Blinding
+from redhanded.lab.adaptive.blinding import TRANSFORMS, transform
 from redhanded.lab.adaptive.filtering import Filtering
 from redhanded.lab.types import Fidelity
 

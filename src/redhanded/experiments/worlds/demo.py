@@ -6,7 +6,7 @@ from redhanded.experiments.cells.datasets import Composed, Mixed
 from redhanded.experiments.worlds import shared
 from redhanded.experiments.worlds.query_sets import DEMO_QUERY_SETS
 from redhanded.experiments.worlds.world import Judging, World
-from redhanded.lab.adaptive import Blinding
+from redhanded.lab.adaptive.autoencoder import Blinding
 from redhanded.lab.attacks import LinfPgd
 from redhanded.lab.encoders.vqvae import VqVae
 from redhanded.lab.models import ConvNet, Dense

@@ -6,7 +6,7 @@ from redhanded.experiments.worlds.attacks import Scale
 from redhanded.experiments.worlds.query_sets import CIFAR10_QUERY_SETS
 from redhanded.experiments.worlds.world import Judging, World
 from redhanded.lab.attacks import ActiveThief, Dfme, KnockoffNets, Tramer
-from redhanded.lab.encoders import Contrastive
+from redhanded.lab.encoders.similarity import Contrastive
 from redhanded.lab.models import Dense, ResNet8x, Vgg16Bn
 from redhanded.lab.training import Training
 

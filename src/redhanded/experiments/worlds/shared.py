@@ -7,7 +7,7 @@ from redhanded.experiments.cells.datasets import Archived, Data
 from redhanded.experiments.worlds.attacks import Scale
 from redhanded.lab.attacks import ActiveThief, Dfme, KnockoffNets, Tramer
 from redhanded.lab.attacks.selection import Dfal
-from redhanded.lab.encoders import Contrastive
+from redhanded.lab.encoders.similarity import Contrastive
 from redhanded.lab.training import Training
 
 

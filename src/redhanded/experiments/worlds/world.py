@@ -9,12 +9,11 @@ from redhanded.experiments.cells.adapt import Adapted
 from redhanded.experiments.cells.datasets import Data
 from redhanded.experiments.worlds.attacks import ATTACKS, Scale
 from redhanded.experiments.worlds.query_sets import QuerySet
-from redhanded.lab.adaptive import Blinding
+from redhanded.lab.adaptive.autoencoder import Blinding
 from redhanded.lab.attacks import LinfPgd
 from redhanded.lab.defences.outliers import DEFENDER
-from redhanded.lab.encoders import Contrastive
 from redhanded.lab.encoders.seat import SEAT_PGD
-from redhanded.lab.encoders.similarity import Loss
+from redhanded.lab.encoders.similarity import Contrastive, Loss
 from redhanded.lab.encoders.vqvae import VqVae
 from redhanded.lab.models import Architecture, Vgg16Bn
 from redhanded.lab.training import Training

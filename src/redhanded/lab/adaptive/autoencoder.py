@@ -5,6 +5,7 @@ After the code of Chen et al. and the paper's port: no bottleneck, so rather a d
 
 import copy
 from dataclasses import dataclass
+from typing import Unpack
 
 import torch
 import torch.nn.functional as F  # noqa: N812 - the name everybody knows it by
@@ -12,7 +13,7 @@ from torch import Tensor, nn
 
 from redhanded.lab.adaptive.blinding import standardised
 from redhanded.lab.models import seeded
-from redhanded.lab.training import Checkpoint, Progress, Training, fit
+from redhanded.lab.training import Training, Watch, fit
 from redhanded.lab.types import Fidelity, Images, Outputs
 from redhanded.types import Float
 
@@ -90,14 +91,9 @@ def blinding_loss(
 ) -> Float[Tensor, ""]:
     """Return H(F(t(x)), softmax F(x)) - Σ weight · C over the pairs of two blindings of the same images.
 
-    C is the square of the mean L2 distance of a pair's rows, which counts no further than `apart`.
-
-    Args:
-        answers: logits F(t(x)).
-        wanted: logits F(x); no gradient passes through them.
-        pairs: the blindings themselves, and their features if an encoder is peeked at.
-        weights: what each pair's C counts.
-        apart: d.
+    C is the square of the mean L2 distance of a pair's rows, which counts no further than `apart` (d).
+    `answers` are the logits F(t(x)), `wanted` the logits F(x), through which no gradient passes. The pairs
+    are the blindings themselves, and their features if an encoder is peeked at.
     """
     loss = F.cross_entropy(answers, wanted.detach().softmax(1))
     for (one, other), weight in zip(pairs, weights, strict=True):
@@ -113,8 +109,7 @@ def train_autoencoder(
     generator: torch.Generator,
     *,
     peek: nn.Module | None = None,
-    progress: Progress | None = None,
-    checkpoint: Checkpoint | None = None,
+    **watch: Unpack[Watch],
 ) -> AutoEncoder:
     """Train a blinder on images [n, 3, h, w] in [0, 1], whose device it shares; raises as `fit` does.
 
@@ -139,16 +134,8 @@ def train_autoencoder(
             wanted = classifier(batch)
         return blinding_loss(classifier(pairs[0][0]), wanted, pairs, weights, config.apart)
 
-    fit(
-        network,
-        len(images),
-        loss,
-        config.training,
-        generator,
-        autocast=False,  # bf16 rounds pixels more coarsely than bytes do
-        progress=progress,
-        checkpoint=checkpoint,
-    )
+    # no autocast: bf16 rounds pixels more coarsely than bytes do
+    fit(network, len(images), loss, config.training, generator, autocast=False, **watch)
     return AutoEncoder(network, config)
 
 

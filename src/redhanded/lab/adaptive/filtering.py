@@ -26,21 +26,17 @@ COUNTS = ("held", "passed", "dropped")
 
 @dataclass(frozen=True)
 class Filtering:
-    """What is filtered, and what the substitute remembers. Defaults are the released settings.
+    """What is filtered, and what the substitute remembers.
 
-    Args:
-        everywhere: filter the queries that estimate a gradient as well (paper §VII-B: without them DFME does
-            not work, so they pass unfiltered and unremembered).
-        seeds_in_history: queries are compared with the seeds too, which are always sent.
-        capacity: forget the whole history when it holds this many queries, as the detectors do with theirs;
-            None never forgets.
-
-    Source: paper §VII-B and the authors' released `detector_adv.py`.
+    Defaults and source: paper §VII-B and the authors' released `detector_adv.py`.
     """
 
     everywhere: bool = False
+    """Filter a gradient's queries too; DFME needs them, so by default they pass unremembered (§VII-B)."""
     seeds_in_history: bool = False
+    """Compare queries with the seeds too, which are always sent."""
     capacity: int | None = None
+    """Forget the whole history when it holds so many, as the detectors do; None never forgets."""
 
     def __post_init__(self) -> None:
         if self.capacity is not None and self.capacity < 2:
@@ -61,17 +57,9 @@ class QueryFilter:
     """
 
     def __init__(
-        self,
-        substitute: Detector[Any],
-        config: Filtering = Filtering(),
-        guess: Guess | None = None,
+        self, substitute: Detector[Any], config: Filtering = Filtering(), guess: Guess | None = None
     ) -> None:
-        """Start with an empty history.
-
-        Raises:
-            RedhandedError: the substitute judges by answers, which nobody has given yet, and there is no
-                `guess`.
-        """
+        """Raise `RedhandedError` if the substitute judges by answers, not given yet, and `guess` is None."""
         if substitute.needs_outputs and guess is None:
             raise RedhandedError(
                 f"guess: {type(substitute).__name__} judges by answers, and filtering comes before them; "

@@ -64,20 +64,15 @@ def _missing(name: str, split: str, root: Path, found: list[tuple[str, str]]) ->
 def read_archive(path: Path) -> ImageSet:
     """Read the archive at `<name>/<split>.npz`; raises `RedhandedError` naming the file if it is damaged."""
     try:
-        arrays = _arrays(path)
-        return _unpack(path.parent.name, path.stem, arrays)
+        return _unpack(path.parent.name, path.stem, _arrays(path))
     except FileNotFoundError as error:
         raise RedhandedError(f"data: {path} does not exist; check the path") from error
-    except KeyError as error:
-        raise RedhandedError(_damaged(path, f"no array {error}")) from error
     # MemoryError: a damaged header can ask for an array of any size.
-    except (ValueError, EOFError, OSError, MemoryError, zlib.error, zipfile.BadZipFile) as error:
-        raise RedhandedError(_damaged(path, str(error) or type(error).__name__)) from error
-
-
-def _damaged(path: Path, reason: str) -> str:
-    reason = " ".join(reason.split())
-    return f"data: {path} is damaged ({reason}); delete it and fetch or copy it again"
+    except (KeyError, ValueError, EOFError, OSError, MemoryError, zlib.error, zipfile.BadZipFile) as error:
+        reason = f"no array {error}" if isinstance(error, KeyError) else str(error) or type(error).__name__
+        raise RedhandedError(
+            f"data: {path} is damaged ({' '.join(reason.split())}); delete it and fetch or copy it again"
+        ) from error
 
 
 def _arrays(path: Path) -> dict[str, np.ndarray]:

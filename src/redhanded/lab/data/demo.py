@@ -48,13 +48,13 @@ def _photographs() -> list[Tensor]:
 
 def demo_set(kind: DemoSet, owner: str, count: int, seed: int = 0) -> ImageSet:
     """Compose `count` images of `kind` from the digits of `owner`; equal arguments, equal images."""
-    generator = torch.Generator().manual_seed(_stable_seed(kind, owner, seed))
+    # the bytes of the name, as `hash` of a string differs between processes
+    stable = int.from_bytes(f"{kind}/{owner}".encode(), "big") % (2**31 - 1) + 7919 * seed
+    generator = torch.Generator().manual_seed(stable)
     digits, targets = _digits()
     low, high = (int(share * len(targets)) for share in OWNERS[owner])
     chosen = torch.randint(low, high, (count,), generator=generator)
-    parts = [
-        _compose(kind, digits[chosen[at : at + 2048]], generator) for at in range(0, max(count, 1), 2048)
-    ]
+    parts = [_compose(kind, some, generator) for some in torch.split(digits[chosen], 2048)]
     return ImageSet(
         name=kind,
         split=owner,
@@ -64,23 +64,14 @@ def demo_set(kind: DemoSet, owner: str, count: int, seed: int = 0) -> ImageSet:
     )
 
 
-def _stable_seed(kind: str, owner: str, seed: int) -> int:
-    """Mix a name into a seed; `hash` of a string differs between processes."""
-    return int.from_bytes(f"{kind}/{owner}".encode(), "big") % (2**31 - 1) + 7919 * seed
-
-
 def _compose(kind: DemoSet, digits: Tensor, generator: torch.Generator) -> Tensor:
     n = len(digits)
     ground = _grey(n, generator) if kind == "grey-digits" else _crops(n, generator)
-    if kind == "photos":
-        return _bytes(ground)
-    masks = _place(digits, generator, mirrored=kind == "other-digits")
-    colour = 0.75 + 0.25 * torch.rand(n, 3, 1, 1, generator=generator)
-    return _bytes((ground - masks * colour).abs())
-
-
-def _bytes(images: Tensor) -> Tensor:
-    return (images.clamp(0, 1) * 255).round().to(torch.uint8)
+    if kind != "photos":
+        masks = _place(digits, generator, mirrored=kind == "other-digits")
+        colour = 0.75 + 0.25 * torch.rand(n, 3, 1, 1, generator=generator)
+        ground = (ground - masks * colour).abs()
+    return (ground.clamp(0, 1) * 255).round().to(torch.uint8)
 
 
 def _place(digits: Tensor, generator: torch.Generator, *, mirrored: bool) -> Tensor:

@@ -147,7 +147,7 @@ def _retrieve(url: str, file: Download, folder: Path, report: Progress) -> Path:
 
 @contextlib.contextmanager
 def _quiet(logger: logging.Logger) -> Iterator[None]:
-    """Only the command line speaks; put the user's level back afterwards."""
+    # only the command line speaks
     level = logger.level
     logger.setLevel(logging.ERROR)
     try:

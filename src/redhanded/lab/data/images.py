@@ -8,8 +8,6 @@ from redhanded.types import Int64, UInt8
 
 SIDE = 32
 """Pixels of an image's side, and tiles of a full sheet's side."""
-
-
 SHEET = SIDE * SIDE
 """Images of a full sheet."""
 

@@ -15,7 +15,7 @@ import zlib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
-from typing import Any, NamedTuple, cast
+from typing import Any, cast
 
 import numpy as np
 from numpy._core.multiarray import _reconstruct
@@ -35,11 +35,8 @@ Member = tuple[PurePosixPath, io.BufferedIOBase]
 # --- Sets that come as arrays: official order ---------------------------------------------------------------
 
 
-class Split(NamedTuple):
-    name: str
-    images: UInt8[np.ndarray, "n 32 32 3"]
-    labels: Int[np.ndarray, " labels"]
-    classes: tuple[str, ...]
+Split = tuple[str, UInt8[np.ndarray, "n 32 32 3"], Int[np.ndarray, " labels"], tuple[str, ...]]
+"""Name, images, labels and classes."""
 
 
 def _arrays(read: Callable[[Files], Iterator[Split]]) -> Converter:
@@ -97,7 +94,7 @@ def cifar(batches: Mapping[str, tuple[str, ...]], meta: str, names: bytes, label
         for split, parts in batches.items():
             rows = np.concatenate([_rows(content[part][b"data"]) for part in parts])
             targets = np.concatenate([np.array(content[part][labels], np.int64) for part in parts])
-            yield Split(split, rows.reshape(-1, 3, SIDE, SIDE).transpose(0, 2, 3, 1), targets, classes)
+            yield split, rows.reshape(-1, 3, SIDE, SIDE).transpose(0, 2, 3, 1), targets, classes
 
     return _arrays(read)
 
@@ -123,7 +120,7 @@ def svhn(files: Files) -> Iterator[Split]:
         if images.dtype != np.uint8 or images.shape[1:] != (SIDE, SIDE, 3):
             raise ValueError(f"X is {content['X'].dtype} {content['X'].shape}, not uint8 [32, 32, 3, n]")
         labels = content["y"].ravel().astype(np.int64) % 10  # the digit 0 is stored as 10
-        yield Split(filename.partition("_")[0], images, labels, tuple("0123456789"))
+        yield filename.partition("_")[0], images, labels, tuple("0123456789")
 
 
 # --- Sets that come as image files: seeded random order -----------------------------------------------------

@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 from hashlib import blake2b
 from itertools import combinations
+from typing import Unpack
 
 import torch
 import torch.nn.functional as F  # noqa: N812 - the name everybody knows it by
@@ -10,7 +11,7 @@ from torch import Tensor, nn
 
 from redhanded.errors import RedhandedError
 from redhanded.lab.defences.outliers import DEFENDER, Outliers, check_outliers, exposed
-from redhanded.lab.training import Checkpoint, Progress, Training, fit
+from redhanded.lab.training import Training, Watch, fit
 from redhanded.lab.types import Images, NewModel, Oracle, Outputs
 from redhanded.types import Int
 
@@ -61,8 +62,7 @@ def train_ensemble(
     size: int = 5,
     diversity: float = 1.0,
     config: Training = DEFENDER,
-    progress: Progress | None = None,
-    checkpoint: Checkpoint | None = None,
+    **watch: Unpack[Watch],
 ) -> tuple[nn.Module, ...]:
     """Train `size` members together on images [n, c, h, w], labels [n, classes], outliers [m, c, h, w].
 
@@ -84,7 +84,7 @@ def train_ensemble(
         return right.sum() + diversity * agreement([unknown.softmax(1) for _, unknown in answers])
 
     ensemble = nn.ModuleList(members)
-    fit(ensemble, len(images), loss, config, generator, progress=progress, checkpoint=checkpoint)
+    fit(ensemble, len(images), loss, config, generator, **watch)
     return members
 
 

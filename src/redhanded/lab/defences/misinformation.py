@@ -1,14 +1,14 @@
 """Adaptive Misinformation: mislead whoever asks about unfamiliar images (Kariyappa and Qureshi, §V-B)."""
 
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import NamedTuple, Unpack
 
 import torch
 import torch.nn.functional as F  # noqa: N812 - the name everybody knows it by
 from torch import Tensor, nn
 
 from redhanded.lab.defences.outliers import DEFENDER, Outliers, check_outliers, exposed
-from redhanded.lab.training import Checkpoint, Progress, Training, fit
+from redhanded.lab.training import Training, Watch, fit
 from redhanded.lab.types import Images, NewModel, Oracle, Outputs
 
 
@@ -52,8 +52,7 @@ def train_misinformation(
     *,
     exposure: float = 1.0,
     config: Training = DEFENDER,
-    progress: Progress | None = None,
-    checkpoint: Checkpoint | None = None,
+    **watch: Unpack[Watch],
 ) -> Misinformed:
     """Train f and f^ side by side on images [n, c, h, w], labels [n, classes] and outliers [m, c, h, w].
 
@@ -73,14 +72,10 @@ def train_misinformation(
         from_uniform = -unknown.log_softmax(1).mean()
         predicted = F.one_hot(unknown.argmax(1), unknown.shape[1]).to(labels.dtype)
         avoided = torch.cat([labels[places], predicted])
-        return right + exposure * from_uniform + _avoiding(misleading(batch).float(), avoided)
+        # kept finite as in the released code
+        spared: Tensor = (1 - misleading(batch).float().softmax(1) + 1e-7).log()
+        return right + exposure * from_uniform - (avoided * spared).sum(1).mean()
 
     both = nn.ModuleList([honest, misleading])
-    fit(both, len(images), loss, config, generator, progress=progress, checkpoint=checkpoint)
+    fit(both, len(images), loss, config, generator, **watch)
     return Misinformed(honest, misleading)
-
-
-def _avoiding(logits: Outputs, targets: Outputs) -> Tensor:
-    """-log(1 - p_target), kept finite as in the released code."""
-    spared = (1 - logits.softmax(1) + 1e-7).log()
-    return -(targets * spared).sum(1).mean()

@@ -18,7 +18,6 @@ DEFENDER = Training(
 
 
 def check_outliers(outliers: Outliers) -> None:
-    """Reject an empty set: the defence would be untrained."""
     if not len(outliers):
         raise RedhandedError(
             "outliers: there are none; give images that are not of the victim's distribution"

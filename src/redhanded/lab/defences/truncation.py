@@ -46,8 +46,7 @@ class Rounded:
 class TopK:
     """The `k` largest probabilities as they are; what is left is spread evenly over the other classes.
 
-    No other class can rise above a kept one, as the mean of the rest is at most their largest: the argmax
-    stays.
+    The argmax stays, as the mean of the rest is at most their largest.
     """
 
     oracle: Oracle

@@ -1,10 +1,12 @@
 """A classifier of the victim's distribution against others, for the out-of-distribution detector."""
 
+from typing import Unpack
+
 import torch
 from torch import Tensor, nn
 
 from redhanded.lab.models import Architecture, build
-from redhanded.lab.training import Checkpoint, Progress, Training, train_classifier
+from redhanded.lab.training import Training, Watch, train_classifier
 from redhanded.lab.types import Images
 from redhanded.types import Float
 
@@ -27,20 +29,11 @@ def train_outlier_classifier(
     outside: Float[Tensor, "m c h w"],
     training: Training,
     generator: torch.Generator,
-    *,
-    progress: Progress | None = None,
-    checkpoint: Checkpoint | None = None,
+    **watch: Unpack[Watch],
 ) -> LogOdds:
     """Train on images of the victim's distribution and on others; raises as `fit` does."""
     model = build(architecture, 2, generator, inside.device)
     places = torch.arange(len(inside) + len(outside), device=inside.device) < len(inside)
-    train_classifier(
-        model,
-        torch.cat([inside, outside]),
-        nn.functional.one_hot(places.long(), 2).float(),
-        training,
-        generator,
-        progress=progress,
-        checkpoint=checkpoint,
-    )
+    labels = nn.functional.one_hot(places.long(), 2).float()
+    train_classifier(model, torch.cat([inside, outside]), labels, training, generator, **watch)
     return LogOdds(model)

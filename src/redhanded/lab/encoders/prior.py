@@ -4,6 +4,7 @@ Source: van den Oord et al., "Pixel recurrent neural networks", 2016.
 """
 
 from dataclasses import dataclass
+from typing import Unpack
 
 import torch
 import torch.nn.functional as F  # noqa: N812 - the name everybody knows it by
@@ -11,7 +12,7 @@ from torch import Tensor, nn
 
 from redhanded.lab.encoders.vqvae import Coded, Codes, LogLikelihood, VqVaeNetwork, train_by_updates
 from redhanded.lab.models import seeded
-from redhanded.lab.training import Checkpoint, Progress
+from redhanded.lab.training import Watch
 from redhanded.lab.types import Images
 from redhanded.types import Float
 
@@ -97,8 +98,7 @@ def train_prior(
     *,
     updates: int = 30_000,
     batch: int = 100,
-    progress: Progress | None = None,
-    checkpoint: Checkpoint | None = None,
+    **watch: Unpack[Watch],
 ) -> PixelCnnNetwork:
     """Train the prior on the codes of images [n, 3, h, w]; the network stays as it is. Raises as `fit`.
 
@@ -116,5 +116,5 @@ def train_prior(
         chosen = codes[places]
         return F.cross_entropy(prior(chosen), chosen)
 
-    train_by_updates(prior, len(codes), loss, generator, updates, batch, progress, checkpoint)
+    train_by_updates(prior, len(codes), loss, generator, updates, batch, **watch)
     return prior

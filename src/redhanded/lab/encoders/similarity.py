@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, Unpack
 
 import torch
 import torch.nn.functional as F  # noqa: N812 - the name everybody knows it by
@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from redhanded.lab.encoders.transforms import positive, pretraining_view
 from redhanded.lab.models import SimNet, build
-from redhanded.lab.training import Checkpoint, Progress, Training, fit
+from redhanded.lab.training import Training, Watch, fit
 from redhanded.lab.types import Images
 from redhanded.types import Float, Int
 
@@ -57,9 +57,7 @@ def pretrain(
     architecture: SimNet,
     training: Training,
     generator: torch.Generator,
-    *,
-    progress: Progress | None = None,
-    checkpoint: Checkpoint | None = None,
+    **watch: Unpack[Watch],
 ) -> nn.Sequential:
     """Train the encoder as a classifier on strongly augmented images; return it without its head.
 
@@ -71,7 +69,7 @@ def pretrain(
     def classify(model: nn.Module, places: Tensor, generator: torch.Generator) -> Tensor:
         return F.cross_entropy(model(pretraining_view(images[places], generator)).float(), labels[places])
 
-    fit(model, len(images), classify, training, generator, progress=progress, checkpoint=checkpoint)
+    fit(model, len(images), classify, training, generator, **watch)
     trunk = model[0]
     assert isinstance(trunk, nn.Sequential)
     return trunk
@@ -84,8 +82,7 @@ def contrast(
     generator: torch.Generator,
     *,
     view: View = positive,
-    progress: Progress | None = None,
-    checkpoint: Checkpoint | None = None,
+    **watch: Unpack[Watch],
 ) -> None:
     """Teach a pre-trained encoder, in place, that slight changes do not matter; raises as `fit` does.
 
@@ -100,13 +97,5 @@ def contrast(
         turn = int(torch.randint(1, max(2, len(batch)), (), generator=generator))
         return contrastive_loss(anchors, positives, anchors.roll(turn, 0), config.loss, config.margin_squared)
 
-    fit(
-        encoder,
-        len(images),
-        loss,
-        config.contrastive,
-        generator,
-        autocast=False,  # bf16 rounds features by about as much as the distances to be learned
-        progress=progress,
-        checkpoint=checkpoint,
-    )
+    # no autocast: bf16 rounds features by about as much as the distances to be learned
+    fit(encoder, len(images), loss, config.contrastive, generator, autocast=False, **watch)

@@ -12,8 +12,6 @@ from redhanded.types import Float
 
 POSITIVES = ("rotate", "translate", "scale", "crop", "brightness", "contrast", "gaussian", "uniform")
 PRETRAINING = ("flip", "zoom", "rotate", "translate", "brightness", "contrast")
-
-
 LUMA = (0.299, 0.587, 0.114)
 
 
@@ -73,8 +71,6 @@ def _jittered(
     brightness: Float[Tensor, " n"],
     contrast: Float[Tensor, " n"],
 ) -> Images:
-    """Blend those in `brightened` with black and those in `contrasted` with their mean grey."""
-
     def column(values: Tensor) -> Tensor:
         return values.to(images.device).view(-1, 1, 1, 1)
 

@@ -6,7 +6,7 @@ pytorch-vq-vae, which the paper trains (§VIII-B).
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, Unpack
 
 import torch
 import torch.nn.functional as F  # noqa: N812 - the name everybody knows it by
@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from redhanded.errors import RedhandedError
 from redhanded.lab.models import Normalise, seeded
-from redhanded.lab.training import Checkpoint, Progress, Training, fit
+from redhanded.lab.training import Training, Watch, fit
 from redhanded.lab.types import Images
 from redhanded.types import Float, Int
 
@@ -91,9 +91,8 @@ class Codebook(nn.Module):
     def nearest(self, latents: Float[Tensor, "n d h w"]) -> Codes:
         """Return the place of each latent's nearest vector.
 
-        Compares squared distances less the latent's own square. As a convolution they are computed image by
-        image, in PyTorch and in ONNX Runtime; yet a latent halfway between two codes may be rounded to
-        either.
+        Squared distances, less the latent's own square, are a convolution: computed image by image in PyTorch
+        and ONNX Runtime, yet a latent halfway between two codes may be rounded to either.
         """
         squares = self.vectors.square().sum(1)
         return F.conv2d(latents, -2 * self.vectors[:, :, None, None], squares).argmin(1)
@@ -133,11 +132,11 @@ class VqVaeNetwork(nn.Module):
     data_variance: Tensor
 
     def __init__(self, config: VqVae) -> None:
-        """Build untrained; the variance travels with the weights and is NaN as long as it is unknown."""
         super().__init__()
         self.config = config
         half, width = config.width // 2, config.width
         variance = float("nan") if config.data_variance is None else config.data_variance
+        # it travels with the weights
         self.register_buffer("data_variance", torch.tensor(variance))
         centre = ((0.5, 0.5, 0.5), (1.0, 1.0, 1.0))
         self.normalise = Normalise(*centre) if config.normalisation == "centre" else Normalise()
@@ -196,9 +195,8 @@ def train_vqvae(
     *,
     updates: int = 15_000,
     batch: int = 256,
-    progress: Progress | None = None,
-    checkpoint: Checkpoint | None = None,
     device: torch.device | str = "cpu",
+    **watch: Unpack[Watch],
 ) -> VqVaeNetwork:
     """Train on images [n, 3, h, w] in [0, 1] by Adam at 1e-3, a fresh random batch at every update.
 
@@ -217,7 +215,7 @@ def train_vqvae(
     def loss(places: Tensor) -> Tensor:
         return network.loss(network(images[places]))
 
-    train_by_updates(network, len(images), loss, generator, updates, batch, progress, checkpoint)
+    train_by_updates(network, len(images), loss, generator, updates, batch, **watch)
     return network
 
 
@@ -248,8 +246,7 @@ def train_by_updates(
     generator: torch.Generator,
     updates: int,
     batch: int,
-    progress: Progress | None,
-    checkpoint: Checkpoint | None,
+    **watch: Unpack[Watch],
 ) -> None:
     """Give `loss` the places of a fresh random batch at every update; Adam at 1e-3, constant."""
 
@@ -258,4 +255,4 @@ def train_by_updates(
 
     # one epoch of as many steps as updates: the reference draws anew instead of going through the data
     once = Training(epochs=1, batch=1, optimiser="adam", lr=1e-3, momentum=0.0, weight_decay=0.0)
-    fit(model, updates, batch_loss, once, generator, autocast=False, progress=progress, checkpoint=checkpoint)
+    fit(model, updates, batch_loss, once, generator, autocast=False, **watch)

@@ -29,7 +29,7 @@ from redhanded.experiments.runner.store import Store
 from redhanded.lab.adaptive.blinding import Transform
 from redhanded.lab.attacks.jba import Jba
 from redhanded.lab.data.seeds import draw_seeds
-from redhanded.lab.encoders import contrast, pretrain
+from redhanded.lab.encoders.similarity import contrast, pretrain
 from redhanded.lab.models import CIFAR10_STD, build
 from redhanded.lab.training import train_classifier
 from redhanded.lab.types import Adapted, Round

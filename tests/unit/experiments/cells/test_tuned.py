@@ -20,7 +20,7 @@ from redhanded.experiments.runner.context import Context
 from redhanded.experiments.runner.run import run_cells
 from redhanded.experiments.runner.store import Store
 from redhanded.experiments.worlds.detectors import DETECTORS
-from redhanded.lab.encoders import TorchEncoder
+from redhanded.lab.encoders.embed import TorchEncoder
 from tiny import tiny
 
 WORLD = tiny()

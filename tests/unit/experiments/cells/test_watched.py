@@ -23,7 +23,8 @@ from redhanded.experiments.runner.store import Store
 from redhanded.lab.adaptive.blinding import Transform
 from redhanded.lab.adaptive.filtering import Filtering
 from redhanded.lab.attacks.dfme import Dfme
-from redhanded.lab.encoders import Contrastive, TorchEncoder
+from redhanded.lab.encoders.embed import TorchEncoder
+from redhanded.lab.encoders.similarity import Contrastive
 from redhanded.lab.training import Checkpoint
 from tiny import ONCE, tiny
 

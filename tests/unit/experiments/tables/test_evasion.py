@@ -29,7 +29,7 @@ from redhanded.experiments.tables.evasion import (
 )
 from redhanded.experiments.worlds import WORLDS
 from redhanded.experiments.worlds.adaptations import ADAPTATIONS, adapted
-from redhanded.lab.adaptive import TRANSFORMS, transform
+from redhanded.lab.adaptive.blinding import TRANSFORMS, transform
 from tiny import tiny
 
 

@@ -8,8 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from redhanded.errors import RedhandedError
-from redhanded.lab.defences import DiverseEnsemble, train_ensemble
-from redhanded.lab.defences.ensemble import agreement
+from redhanded.lab.defences.ensemble import DiverseEnsemble, agreement, train_ensemble
 from redhanded.lab.models import seeded
 from redhanded.lab.oracles.victim import Probabilities
 from redhanded.lab.training import Training

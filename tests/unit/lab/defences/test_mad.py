@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from redhanded.errors import RedhandedError
-from redhanded.lab.defences import Mad, mad
+from redhanded.lab.defences import mad
+from redhanded.lab.defences.mad import Mad
 from redhanded.lab.models import seeded
 
 N = 7

@@ -7,8 +7,9 @@ import torch
 from torch import Tensor, nn
 
 from redhanded.errors import OutOfTimeError, RedhandedError
-from redhanded.lab.defences import AdaptiveMisinformation, ArgmaxOf, Misinformed, train_misinformation
+from redhanded.lab.defences.misinformation import AdaptiveMisinformation, Misinformed, train_misinformation
 from redhanded.lab.defences.outliers import DEFENDER
+from redhanded.lab.defences.truncation import ArgmaxOf
 from redhanded.lab.models import seeded
 from redhanded.lab.oracles.victim import Probabilities
 from redhanded.lab.training import Checkpoint, Training

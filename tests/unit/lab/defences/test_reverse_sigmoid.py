@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from redhanded.errors import RedhandedError
-from redhanded.lab.defences import ReverseSigmoid
+from redhanded.lab.defences.reverse_sigmoid import ReverseSigmoid
 
 IMAGES = torch.zeros(1, 3, 2, 2)
 

@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from redhanded.errors import RedhandedError
-from redhanded.lab.defences import ArgmaxOf, Rounded, TopK
 from redhanded.lab.defences.rows import renormalised
+from redhanded.lab.defences.truncation import ArgmaxOf, Rounded, TopK
 
 
 class Says:

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from redhanded.lab.defences import utility
+from redhanded.lab.defences.utility import utility
 
 
 def test_by_hand() -> None:
