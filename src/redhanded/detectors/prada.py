@@ -28,7 +28,7 @@ class GrowingSet:
 
 @dataclass
 class PradaMemory:
-    """One account's growing sets, in the order in which their classes came, and the minima of all queries."""
+    """One account's growing sets, in the order of their classes' first queries, and all queries' minima."""
 
     sets: dict[int, GrowingSet] = field(default_factory=dict)
     minima: Growing = field(default_factory=lambda: Growing(np.empty(0)))
@@ -48,9 +48,8 @@ class PradaDetector(StatisticDetector[PradaMemory]):
     joined. The statistic is the W of Shapiro and Wilk over the minima of all classes, outliers dropped.
 
     Args:
-        threshold: W below which (strictly) the account is closed. From `calibrate`; the released demo: 0.9.
+        threshold: strict. From `calibrate`; the released demo: 0.9.
         image_shape: (channels, height, width) of the images.
-        flags_to_ban: the account is closed when its alarms reach this.
         every: the account's first query is tested, and every `every`th after it, as in the released code.
         least_per_class: a class with fewer minima is left out.
         outliers: minima this many standard deviations from the mean, or more, are dropped.
@@ -81,11 +80,7 @@ class PradaDetector(StatisticDetector[PradaMemory]):
             )
 
     def features(self, images: np.ndarray) -> FeatureArray:
-        """Return the pixels [n, c * h * w] of images [n, c, h, w] in [0, 1].
-
-        Raises:
-            RedhandedError: anything else, or images of another shape than `image_shape`.
-        """
+        """Return the pixels [n, c * h * w] of images [n, c, h, w] in [0, 1]; raises for another shape."""
         images = check_images(images, self.image_shape)
         return images.reshape(len(images), int(np.prod(self.image_shape)))
 
@@ -95,11 +90,7 @@ class PradaDetector(StatisticDetector[PradaMemory]):
     def update(
         self, memory: PradaMemory, features: FeatureArray, outputs: OutputArray | None = None
     ) -> Verdict:
-        """Judge pixels [n, d] one after the other, each with its answer [n, classes].
-
-        Raises:
-            RedhandedError: there are no answers.
-        """
+        """Judge pixels [n, d] one after the other, each with its answer [n, classes], or raise without."""
         if outputs is None:
             raise RedhandedError("outputs: PRADA judges by the victim's answers; give them as well")
         return super().update(memory, features, outputs)
@@ -145,7 +136,6 @@ class PradaDetector(StatisticDetector[PradaMemory]):
             grown.threshold = max(grown.threshold, float(joined.mean() - joined.std()))
 
     def _statistic(self, memory: PradaMemory) -> float:
-        """Return W of what is pooled of the minima; inf if that is too little or all alike."""
         classes = memory.classes.rows
         pooled = memory.minima.rows[np.bincount(classes)[classes] >= self.least_per_class]
         if len(pooled) <= self.least:
@@ -162,14 +152,13 @@ class PradaDetector(StatisticDetector[PradaMemory]):
         `sets` int64 [c, 2] their classes and sizes, `thresholds` float64 [c]; `minima` float64 [m] and
         `classes` int64 [m].
         """
-        grown = list(memory.sets.values())
-        empty = self._empty()
+        grown = [*memory.sets.values(), self._empty()]
         sizes = [(label, len(one.members)) for label, one in memory.sets.items()]
         return {
-            "rows": np.concatenate([one.members.features for one in [*grown, empty]]),
-            "distances": np.concatenate([one.distances.rows for one in [*grown, empty]]),
+            "rows": np.concatenate([one.members.features for one in grown]),
+            "distances": np.concatenate([one.distances.rows for one in grown]),
             "sets": np.array(sizes, np.int64).reshape(-1, 2),
-            "thresholds": np.array([one.threshold for one in grown], np.float64),
+            "thresholds": np.array([one.threshold for one in memory.sets.values()], np.float64),
             "minima": memory.minima.rows,
             "classes": memory.classes.rows,
         }
@@ -187,8 +176,6 @@ class PradaDetector(StatisticDetector[PradaMemory]):
 
 def shapiro_w(values: Float64[np.ndarray, " n"]) -> float:
     """Return the W of Shapiro and Wilk of values [n], n at least 3, not all equal."""
-    if len(values) <= 5_000:
-        return float(shapiro(values).statistic)
     with warnings.catch_warnings():
         # beyond 5,000 values SciPy's p is not to be trusted; W is, and only W is used
         warnings.filterwarnings("ignore", message="scipy.stats.shapiro: For N > 5000")

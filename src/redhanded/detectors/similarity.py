@@ -37,8 +37,8 @@ class SimilarityDetector(CountingDetector[SimilarityMemory]):
         count: "queries" adds 1 for a flagged query (the reference code; what the paper's threshold and
             accounts belong to), "pairs" adds 1 for each neighbour (the paper's text, Figure 9).
         flags_to_ban: the account is closed when its flags reach this (paper §VIII-A: 50).
-        capacity: wipe the history, without an alarm, when it holds this many queries. None, the default,
-            never forgets; the released code wipes at 100,000, which a thief can exploit.
+        capacity: wipe the history, without an alarm, when it holds this many queries (the released code:
+            100,000, which a thief can exploit); None never forgets.
         axes: orthonormal rows [k, d] that speed up the exact search; they never change a verdict.
 
     Source: paper §VI-A and the authors' released detector.
