@@ -106,7 +106,7 @@ class Detector(Protocol[M]):
 
 
 def check_images(images: np.ndarray, shape: tuple[int, int, int] | None = None) -> ImageArray:
-    """Return images, of any or of this (channels, height, width), as contiguous float32, or raise."""
+    """Return images as contiguous float32; raises `RedhandedError` unless they are [n, *shape] in [0, 1]."""
     images = np.asarray(images)
     if images.ndim != 4:
         raise RedhandedError(

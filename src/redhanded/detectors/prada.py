@@ -90,7 +90,7 @@ class PradaDetector(StatisticDetector[PradaMemory]):
     def update(
         self, memory: PradaMemory, features: FeatureArray, outputs: OutputArray | None = None
     ) -> Verdict:
-        """Judge pixels [n, d] one after the other, each with its answer [n, classes], or raise without."""
+        """Judge pixels [n, d] one after the other, each with its answer [n, classes]; raises without."""
         if outputs is None:
             raise RedhandedError("outputs: PRADA judges by the victim's answers; give them as well")
         return super().update(memory, features, outputs)
@@ -176,6 +176,8 @@ class PradaDetector(StatisticDetector[PradaMemory]):
 
 def shapiro_w(values: Float64[np.ndarray, " n"]) -> float:
     """Return the W of Shapiro and Wilk of values [n], n at least 3, not all equal."""
+    if len(values) <= 5_000:
+        return float(shapiro(values).statistic)
     with warnings.catch_warnings():
         # beyond 5,000 values SciPy's p is not to be trusted; W is, and only W is used
         warnings.filterwarnings("ignore", message="scipy.stats.shapiro: For N > 5000")

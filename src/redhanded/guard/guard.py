@@ -57,7 +57,7 @@ class Guard:
         ledger: Ledger | None = None,
         mode: Mode = "enforce",
     ) -> None:
-        """Put `detector` in front of `victim`, with a `MemoryLedger` unless told otherwise."""
+        """Put `detector` in front of `victim`; raises `RedhandedError` for an unknown mode."""
         if mode not in get_args(Mode):
             raise RedhandedError(f"mode: unknown {mode!r}; choose from {', '.join(get_args(Mode))}")
         self.victim, self.detector, self.mode = victim, detector, mode

@@ -191,7 +191,7 @@ def test_a_small_account_costs_little() -> None:
     memories = [detector.new_memory() for _ in range(2)]
     for memory in memories:
         detector.update(memory, np.zeros((1, 256), np.float32))
-        assert memory.index._rows.nbytes <= 4 * 256 * 4
+        assert memory.index._rows._room.nbytes <= 4 * 256 * 4
     assert np.shares_memory(memories[0].index._axes, memories[1].index._axes)
 
 
