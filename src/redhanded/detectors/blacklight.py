@@ -9,9 +9,10 @@ from typing import ClassVar
 
 import numpy as np
 
+from redhanded.detectors import checks
 from redhanded.detectors.base import Arrays, Scope, check_images
 from redhanded.detectors.index import Growing
-from redhanded.detectors.statistic import Evidence, StatisticDetector, check_least, check_threshold
+from redhanded.detectors.statistic import Evidence, StatisticDetector
 from redhanded.errors import RedhandedError
 from redhanded.types import FeatureArray, Float32, Int
 
@@ -70,9 +71,9 @@ class BlacklightDetector(StatisticDetector[BlacklightMemory]):
     scope: ClassVar[Scope] = "global"
 
     def __post_init__(self) -> None:
-        check_threshold(self.threshold, self.flags_to_ban)
+        checks.threshold(self.threshold, self.flags_to_ban)
         sizes = {name: getattr(self, name) for name in ("window", "stride", "quantisation", "hashes")}
-        check_least(1, **sizes)
+        checks.least(1, **sizes)
         if self.quantisation > 254:
             raise RedhandedError(f"quantisation: {self.quantisation} must be at most 254, the largest pixel")
         if not self._starts:

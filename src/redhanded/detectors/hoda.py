@@ -5,8 +5,9 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from redhanded.detectors import checks
 from redhanded.detectors.base import Arrays, Encoder, check_images
-from redhanded.detectors.statistic import Evidence, StatisticDetector, check_least, check_threshold
+from redhanded.detectors.statistic import Evidence, StatisticDetector
 from redhanded.errors import RedhandedError
 from redhanded.types import FeatureArray, Float32, Float64, Int
 
@@ -45,8 +46,8 @@ class HodaDetector(StatisticDetector[HodaMemory]):
     flags_to_ban: int = 1
 
     def __post_init__(self) -> None:
-        check_threshold(self.threshold, self.flags_to_ban)
-        check_least(2, window=self.window)
+        checks.threshold(self.threshold, self.flags_to_ban)
+        checks.least(2, window=self.window)
         if self.benign.ndim != 1 or len(self.benign) < 2 or np.ptp(self.benign) == 0:
             raise RedhandedError(
                 "benign: the histogram has fewer than two degrees, or all equally often; nothing correlates "

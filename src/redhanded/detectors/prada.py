@@ -7,10 +7,11 @@ from dataclasses import dataclass, field
 import numpy as np
 from scipy.stats import shapiro
 
+from redhanded.detectors import checks
 from redhanded.detectors.base import Arrays, Verdict, check_images
 from redhanded.detectors.index import Growing
 from redhanded.detectors.neighbours import BLOCK, History, Search
-from redhanded.detectors.statistic import Evidence, StatisticDetector, check_least, check_threshold
+from redhanded.detectors.statistic import Evidence, StatisticDetector
 from redhanded.errors import RedhandedError
 from redhanded.types import FeatureArray, Float64, OutputArray
 
@@ -70,10 +71,9 @@ class PradaDetector(StatisticDetector[PradaMemory]):
     needs_outputs = True
 
     def __post_init__(self) -> None:
-        check_threshold(self.threshold, self.flags_to_ban)
-        check_least(1, every=self.every)
-        if self.least < 2:
-            raise RedhandedError(f"least: {self.least} must be at least 2; W is of three distances or more")
+        checks.threshold(self.threshold, self.flags_to_ban)
+        checks.least(1, every=self.every)
+        checks.least(2, "W is of three distances or more", least=self.least)
         if not self.outliers > 0:
             raise RedhandedError(
                 f"outliers: {self.outliers} must be positive; every distance would be dropped"

@@ -5,10 +5,10 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from redhanded.detectors import checks
 from redhanded.detectors.base import Arrays, Encoder, check_images
 from redhanded.detectors.neighbours import BLOCK, History, Search
-from redhanded.detectors.statistic import Evidence, StatisticDetector, check_least, check_threshold
-from redhanded.errors import RedhandedError
+from redhanded.detectors.statistic import Evidence, StatisticDetector
 from redhanded.types import FeatureArray, OutputArray
 
 
@@ -46,13 +46,10 @@ class StatefulDetector(StatisticDetector[StatefulMemory]):
     capacity: int | None = None
 
     def __post_init__(self) -> None:
-        check_threshold(self.threshold, self.flags_to_ban)
-        check_least(1, neighbours=self.neighbours)
-        if self.capacity is not None and self.capacity <= self.neighbours:
-            raise RedhandedError(
-                f"capacity: {self.capacity} must be more than the {self.neighbours} neighbours, or None; "
-                "nothing would ever be tested"
-            )
+        checks.threshold(self.threshold, self.flags_to_ban)
+        checks.least(1, neighbours=self.neighbours)
+        rule = f"more than the {self.neighbours} neighbours"
+        checks.capacity(self.capacity, self.neighbours + 1, rule)
 
     def features(self, images: np.ndarray) -> FeatureArray:
         return self.encoder(check_images(images))

@@ -7,7 +7,6 @@ from typing import ClassVar, NamedTuple, Protocol, TypeVar, runtime_checkable
 import numpy as np
 
 from redhanded.detectors.base import Arrays, Detector, Memory, Scope, Verdict
-from redhanded.errors import RedhandedError
 from redhanded.types import FeatureArray, Float32, OutputArray
 
 
@@ -92,34 +91,6 @@ class StatisticDetector(CountingDetector[T]):
     def update(self, memory: T, features: FeatureArray, outputs: OutputArray | None = None) -> Verdict:
         queries = self.evidence(memory, features, outputs)
         return judge(memory, queries, self.threshold, self.flags_to_ban, lasts=self.scope == "global")
-
-
-def check_threshold(threshold: float, flags_to_ban: int) -> None:
-    """Reject settings that could never judge; -inf, which never alarms, is what calibration begins with."""
-    if np.isnan(threshold):
-        raise RedhandedError("threshold: it is not a number; calibrate the detector")
-    check_least(1, flags_to_ban=flags_to_ban)
-
-
-def check_least(least: int, **values: int) -> None:
-    for name, value in values.items():
-        if value < least:
-            raise RedhandedError(f"{name}: {value} must be at least {least}")
-
-
-def check_choice(choices: tuple[str, ...], **values: str) -> None:
-    for name, value in values.items():
-        if value not in choices:
-            raise RedhandedError(f"{name}: {value!r} must be one of {', '.join(choices)}")
-
-
-def one_each(features: FeatureArray, detector: str, what: str) -> FeatureArray:
-    """Return features, or raise `RedhandedError` unless there is one, `what`, an image."""
-    if (width := features.shape[1]) != 1:
-        raise RedhandedError(
-            f"encoder: it gives {width} features an image; the {detector} detector takes one, {what}"
-        )
-    return features
 
 
 def judge(
