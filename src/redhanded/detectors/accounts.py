@@ -12,13 +12,11 @@ from redhanded.types import FeatureArray, OutputArray
 class Accounts:
     """A sender who opens a new account at every ban, as the paper's thief does and an honest user must.
 
-    Verdicts are those of mode `paper`: the query that closes an account is the last that it sends. Only the
-    open account's memory is kept.
+    Verdicts are those of mode `paper`: the query that closes an account is the last that it sends.
     """
 
     def __init__(self, detector: Detector[Any]) -> None:
-        self.detector = detector
-        self.memory = detector.new_memory()
+        self.detector, self.memory = detector, detector.new_memory()
 
     def judge(self, features: FeatureArray, outputs: OutputArray | None = None) -> Iterator[Verdict]:
         """Judge queries [n, d], with the victim's answers [n, classes] for a detector that wants them.
@@ -46,9 +44,9 @@ def benign_floor(
 ) -> dict[str, float | bool]:
     """The bans that an honest stream of `length` queries makes, in fractions: its flags over the quota.
 
-    The honest queries [n, d] are cut into as many streams of that length as there are, each of a fresh
-    account: an account's first queries have little to be near to. For more queries than there are, the flags
-    of all of them are scaled up, and `benign_floor_extrapolated` says so.
+    The honest queries [n, d] are cut into streams of that length, each of a fresh account: an account's
+    first queries have little to be near to. If they are fewer, their flags are scaled up, and
+    `benign_floor_extrapolated` says so.
     """
     n = len(features)
     size = min(length, n)

@@ -19,7 +19,7 @@ class Encoder(Protocol):
 
     @property
     def digest(self) -> str:
-        """Name the weights: features of two encoders with equal digests may be compared."""
+        """Of the weights: features of two encoders with equal digests may be compared."""
         ...
 
     def __call__(self, images: ImageArray) -> FeatureArray: ...
@@ -29,8 +29,7 @@ class Encoder(Protocol):
 class Verdict:
     """The judgement of the first `judged` queries of a batch, in arrival order.
 
-    A batch is judged to its end unless a query closes the account; then `banned_at` is that query's place
-    in the batch and what follows it is not judged.
+    These are all, unless a query closes the account: then `banned_at` is its place, and the last judged.
     """
 
     counts: Int[np.ndarray, " judged"]
@@ -76,9 +75,9 @@ M = TypeVar("M", bound=Memory)
 class Detector(Protocol[M]):
     """A judge that is shared by all accounts and never changes; what it learns lives in the memory.
 
-    A memory is a deterministic fold of `update` over the account's log: the same rows in the same order
-    give the same memory however they were batched. A memory of scope "global" is never banned: there
-    `banned_at` names the query whose sender is to be closed, and the next call goes on judging.
+    A memory is a deterministic fold of `update` over the account's log, however that was batched. One of
+    scope "global" is never banned: `banned_at` names the query whose sender is to be closed, and the next
+    call goes on judging.
     """
 
     @property
@@ -107,10 +106,7 @@ class Detector(Protocol[M]):
 
 
 def check_images(images: np.ndarray, shape: tuple[int, int, int] | None = None) -> ImageArray:
-    """Return `images` as contiguous float32, or raise `RedhandedError` naming what is wrong with them.
-
-    `shape` is the (channels, height, width) that they must have; None: any.
-    """
+    """Return images as contiguous float32; raises `RedhandedError` unless they are [n, *shape] in [0, 1]."""
     images = np.asarray(images)
     if images.ndim != 4:
         raise RedhandedError(

@@ -9,11 +9,12 @@ from typing import ClassVar
 
 import numpy as np
 
+from redhanded.detectors import checks
 from redhanded.detectors.base import Arrays, Scope, check_images
 from redhanded.detectors.index import Growing
-from redhanded.detectors.statistic import Evidence, StatisticDetector, check_least, check_threshold
+from redhanded.detectors.statistic import Evidence, StatisticDetector
 from redhanded.errors import RedhandedError
-from redhanded.types import FeatureArray, Float32, ImageArray, Int
+from redhanded.types import FeatureArray, Float32, Int
 
 HALF = 2**24
 """A hash is kept to 48 bits, as two integers below this, which float32 holds exactly."""
@@ -70,9 +71,9 @@ class BlacklightDetector(StatisticDetector[BlacklightMemory]):
     scope: ClassVar[Scope] = "global"
 
     def __post_init__(self) -> None:
-        check_threshold(self.threshold, self.flags_to_ban)
+        checks.threshold(self.threshold, self.flags_to_ban)
         sizes = {name: getattr(self, name) for name in ("window", "stride", "quantisation", "hashes")}
-        check_least(1, **sizes)
+        checks.least(1, **sizes)
         if self.quantisation > 254:
             raise RedhandedError(f"quantisation: {self.quantisation} must be at most 254, the largest pixel")
         if not self._starts:
@@ -104,16 +105,13 @@ class BlacklightDetector(StatisticDetector[BlacklightMemory]):
         fills up what is left. Raises `RedhandedError` for images of other values or another shape.
         """
         images = check_images(images, self.image_shape)
-        rows = np.full((len(images), 2 * self.hashes), -1, np.float32)
-        for row, pixels in zip(rows, self._quantised(images), strict=True):
-            found = self._fingerprint(pixels.tobytes())
-            row[: 2 * len(found)] = found.ravel()
-        return rows
-
-    def _quantised(self, images: ImageArray) -> Int[np.ndarray, "n pixels"]:
         # 255 x is exact in float64, so that only rint rounds
         pixels = np.rint(images.reshape(len(images), len(self._salt)) * np.float64(255)).astype(np.int64)
-        return np.asarray(self._levels[(pixels + self._salt) % 255])
+        rows = np.full((len(images), 2 * self.hashes), -1, np.float32)
+        for row, quantised in zip(rows, self._levels[(pixels + self._salt) % 255], strict=True):
+            found = self._fingerprint(quantised.tobytes())
+            row[: 2 * len(found)] = found.ravel()
+        return rows
 
     def _fingerprint(self, pixels: bytes) -> Float32[np.ndarray, "k 2"]:
         width = PIXEL * self.window
@@ -130,7 +128,8 @@ class BlacklightDetector(StatisticDetector[BlacklightMemory]):
 
     def weigh(self, memory: BlacklightMemory, row: Float32[np.ndarray, " d"]) -> Evidence:
         place = len(memory.rows)
-        found = _hashes(row)
+        halves = row.astype(np.int64).reshape(-1, 2)
+        found: list[int] = (halves @ (HALF, 1))[halves[:, 0] >= 0].tolist()
         shared, nearest = _most_shared(memory, found)
         memory.rows.append(row)
         # an image all of whose hashes one earlier image has can never be the first to share most; left out
@@ -150,14 +149,8 @@ class BlacklightDetector(StatisticDetector[BlacklightMemory]):
             self.weigh(memory, row)
 
 
-def _hashes(row: np.ndarray) -> list[int]:
-    halves = row.astype(np.int64).reshape(-1, 2)
-    values: list[int] = (halves[:, 0] * HALF + halves[:, 1])[halves[:, 0] >= 0].tolist()
-    return values
-
-
 def _most_shared(memory: BlacklightMemory, hashes: list[int]) -> tuple[int, int]:
-    """Return how many hashes the earlier query has that has most, and its place; 0 and -1 if none has any."""
+    """How many hashes the earlier query has that has most, and its place; 0 and -1 if none has any."""
     places = [memory.first[value] for value in hashes if value in memory.first]
     for value in hashes:
         places += memory.later.get(value, ())

@@ -97,7 +97,7 @@ def _write(directory: Path, contents: Mapping[str, bytes]) -> None:
 
 
 def _manifest_digest(manifest: dict[str, Any]) -> str:
-    """Return the SHA-256 of everything in the manifest but this digest: a flipped digit moves a threshold."""
+    """Of everything in the manifest but this digest: a flipped digit moves a threshold."""
     sha256 = {name: digest for name, digest in manifest["sha256"].items() if name != MANIFEST}
     content = json.dumps({**manifest, "sha256": sha256}, sort_keys=True)
     return hashlib.sha256(content.encode()).hexdigest()
@@ -128,8 +128,8 @@ def read_manifest(directory: Path) -> dict[str, Any]:
         ) from error
     except (ValueError, OSError) as error:
         raise RedhandedError(f"bundle: {path} cannot be read ({error}); make it again") from error
-    if not isinstance(manifest, dict) or manifest.get("format") not in (1, FORMAT):
-        found = manifest.get("format") if isinstance(manifest, dict) else None
+    found = manifest.get("format") if isinstance(manifest, dict) else None
+    if found not in (1, FORMAT):
         raise RedhandedError(
             f"bundle: {path} has format {found}, this version reads up to {FORMAT}; make it again"
         )
@@ -140,9 +140,8 @@ def read_manifest(directory: Path) -> dict[str, Any]:
         file = directory / name
         if not file.is_file():
             raise RedhandedError(f"bundle: {file} is missing; copy the whole bundle again")
-        content = file.read_bytes()
-        found = _manifest_digest(manifest) if name == MANIFEST else hashlib.sha256(content).hexdigest()
-        if found != digests.get(name):
+        hashed = hashlib.sha256(file.read_bytes()).hexdigest()
+        if digests.get(name) != (_manifest_digest(manifest) if name == MANIFEST else hashed):
             raise RedhandedError(
                 f"bundle: the digest of {file} does not match {MANIFEST}; the file was changed or cut short, "
                 "copy the whole bundle again"

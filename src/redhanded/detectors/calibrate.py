@@ -47,9 +47,7 @@ class StatisticCalibration:
 class Fitted(Protocol):
     """A detector that takes more than its threshold from the benign stream."""
 
-    def fitted(self, features: FeatureArray) -> Any:
-        """Return it with what it takes."""
-        ...
+    def fitted(self, features: FeatureArray) -> "Fitted": ...
 
 
 def calibrate(
@@ -64,12 +62,9 @@ def calibrate(
 
     The stream is one honest user whose account is replaced at bans: features [n, d] from one pass of
     `detector.features`, and the victim's answers [n, classes] for a detector that judges by them. The rule
-    is on flags, of which `flags_to_ban` make a ban: at most `fpr * n * flags_to_ban`. What a detector takes
-    from benign images besides its threshold, it takes from `own`, features of the victim's own kind, or else
-    from the whole stream.
-
-    Raises:
-        RedhandedError: the stream is too short to resolve `fpr`, or holds nothing that can be told apart.
+    is on flags: at most `fpr * n * flags_to_ban`. What is fitted besides the threshold is fitted to `own`,
+    features of the victim's own kind, or else to the whole stream. Raises `RedhandedError` for a stream that
+    is too short to resolve `fpr`, or holds nothing that can be told apart.
     """
     untuned: Any = detector
     if isinstance(untuned, SimilarityDetector):
@@ -120,8 +115,6 @@ def _calibrate_statistic(
 
 @dataclass
 class _Fold:
-    """The statistic of an account opened at some query of the stream, as far as it was asked for."""
-
     memory: Any
     at: int
     parts: list[Float64[np.ndarray, " k"]]
@@ -130,9 +123,8 @@ class _Fold:
 class Sweep:
     """A benign stream before one detector at many thresholds.
 
-    The statistic depends on the threshold only through bans, after which it begins anew. So it is folded
-    once from the stream's start without any ban, and again from each query at which some threshold bans;
-    every verdict equals that of `update`, which computes it.
+    The statistic depends on the threshold only through bans, after which it begins anew. So `update` folds
+    it once from the stream's start without any ban, and again from each query at which some threshold bans.
     """
 
     def __init__(self, detector: Any, features: FeatureArray, outputs: OutputArray | None = None) -> None:
@@ -163,14 +155,12 @@ class Sweep:
 
     def replay(self, threshold: float, most: int | None = None) -> Replay:
         """Judge the stream at a threshold; may stop once there are more than `most` flags."""
-        n = len(self._features)
-        counts = np.zeros(n, np.int64)
-        if self._never.scope == "global":  # the memory outlives bans, and a flag is a ban
+        n, per_ban = len(self._features), self._never.flags_to_ban
+        if self._never.scope == "global":  # the memory outlives bans
             counts = (self.scores(0) < threshold).astype(np.int64)
-            per_ban = self._never.flags_to_ban
             return Replay(counts, np.flatnonzero(counts)[per_ban - 1 :: per_ban])
+        counts, start = np.zeros(n, np.int64), 0
         bans: list[int] = []
-        start, per_ban = 0, self._never.flags_to_ban
         while start < n and (most is None or counts.sum() <= most):
             alarms, stop = np.empty(0, np.int64), start
             while len(alarms) < per_ban and stop < n:

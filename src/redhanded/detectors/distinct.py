@@ -18,14 +18,12 @@ POOL = 4
 
 @dataclass(frozen=True)
 class Deduplication:
-    """What was left out of a stream."""
-
     images: int
     kept: int
     equal: int
-    """Left out because an earlier image has the same bytes."""
+    """Left out: an earlier image has the same bytes."""
     near: int
-    """Left out because an earlier image that was kept lies within the radius."""
+    """Left out: an earlier image that was kept lies within the radius."""
     radius: float
 
 
@@ -34,11 +32,8 @@ def deduplicate(
 ) -> tuple[Bool[np.ndarray, " n"], Deduplication]:
     """Return which images [n, h, w, c], bytes, to keep (the first of the equal or near), and a report.
 
-    Near is an L2 distance below `radius` over pixels of [0, 1]. Averages over squares nominate pairs (they
-    never lengthen a distance when scaled by the square's side), the pixels themselves decide.
-
-    Raises:
-        RedhandedError: no images, or sides that the squares do not divide.
+    Near is an L2 distance below `radius` over pixels of [0, 1]. Averages over squares nominate pairs, the
+    pixels decide. Raises `RedhandedError` for no images, or sides that the squares do not divide.
     """
     n, height, width = images.shape[:3]
     if n == 0:
@@ -59,7 +54,7 @@ def deduplicate(
 
 
 def _pooled(images: UInt8[np.ndarray, "n h w c"]) -> Float32[np.ndarray, "n d"]:
-    """Averages of squares, scaled so that distances between them never exceed those between the images."""
+    # averages, scaled by the square's side: never farther from each other than the images
     n, height, width, channels = images.shape
     squares = images.reshape(n, height // POOL, POOL, width // POOL, POOL, channels)
     sums = squares.sum(axis=(2, 4), dtype=np.uint32)

@@ -14,16 +14,13 @@ from redhanded.types import FeatureArray, ImageArray
 class OnnxEncoder:
     """Images [n, c, h, w] in [0, 1] to features [n, d]. The graph normalises; callers never do.
 
-    Args:
-        graph: a serialised ONNX model with one input `images` [n, c, h, w] and one output [n, d], both
-            float32 and of any n.
-        chunk: how many images one run of the graph embeds at most.
+    `graph` is a serialised ONNX model with one input, `images` [n, c, h, w], and one output, [n, d], float32
+    both and of any n. One run of it embeds at most `chunk` images.
     """
 
     def __init__(self, graph: bytes, chunk: int = 256) -> None:
         """Load the graph; raises `RedhandedError` if it is not one."""
-        self.graph = graph
-        self.chunk = chunk
+        self.graph, self.chunk = graph, chunk
         self._session  # noqa: B018 - a broken graph should fail here, not at the first query
 
     @cached_property
@@ -42,13 +39,9 @@ class OnnxEncoder:
         if [i.name for i in session.get_inputs()] != ["images"]:
             raise RedhandedError("encoder: the ONNX graph must have exactly one input, named 'images'")
         for ends, rank in ((session.get_inputs(), 4), (session.get_outputs(), 2)):
-            shape = ends[0].shape
+            fixed = [isinstance(size, int) for size in ends[0].shape]
             # a fixed batch axis or a free image axis would fail at some later query
-            if (
-                len(ends) != 1
-                or len(shape) != rank
-                or [isinstance(s, int) for s in shape] != [False] + [True] * (rank - 1)
-            ):
+            if len(ends) != 1 or fixed != [False] + [True] * (rank - 1):
                 raise RedhandedError(
                     "encoder: the ONNX graph must map images [n, c, h, w] to one output [n, d], "
                     f"all sizes but n fixed; found {[e.shape for e in ends]}"
@@ -61,7 +54,7 @@ class OnnxEncoder:
 
     @property
     def image_shape(self) -> tuple[int, int, int]:
-        """Channels, height and width that the graph takes."""
+        """Channels, height, width."""
         channels, height, width = self._session.get_inputs()[0].shape[1:]
         return int(channels), int(height), int(width)
 
@@ -87,6 +80,6 @@ class OnnxEncoder:
 
 
 def _threads(wanted: str) -> int:
-    """Return a number of threads, 0 for as many as there are cores; OpenMP takes a list for nested levels."""
+    """OpenMP takes a list for nested levels; 0 is as many as there are cores."""
     first = wanted.split(",", maxsplit=1)[0].strip()
     return int(first) if first.isdigit() else 0

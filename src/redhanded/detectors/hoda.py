@@ -5,8 +5,9 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from redhanded.detectors import checks
 from redhanded.detectors.base import Arrays, Encoder, check_images
-from redhanded.detectors.statistic import Evidence, StatisticDetector, check_least, check_threshold
+from redhanded.detectors.statistic import Evidence, StatisticDetector
 from redhanded.errors import RedhandedError
 from redhanded.types import FeatureArray, Float32, Float64, Int
 
@@ -24,19 +25,18 @@ class HodaMemory:
 class HodaDetector(StatisticDetector[HodaMemory]):
     """Compare the hardness histogram of every `window` queries with the honest one.
 
-    The hardness of a query is the first saved epoch of a model's training after which its prediction stays
-    what it will be. The statistic is Pearson's correlation of the window's histogram with `benign`; the
-    source's distance is 1 minus it.
+    A query's hardness is the first saved epoch of a model's training after which its prediction stays. The
+    statistic is Pearson's correlation of the window's histogram with `benign`; the source's distance is 1
+    minus it.
 
     Args:
         encoder: images to their hardness [n, 1]: places 0 to k - 1 among k saved epochs.
         benign: share of honest queries of each degree of hardness [k].
-        threshold: correlation below which (strictly) an account is closed. From `calibrate`.
+        threshold: strict. From `calibrate`; the source's is the farthest of 40,000 benign windows.
         window: queries that are judged together; the next window begins empty.
 
     Source: Sadeghzadeh et al., "HODA: hardness-oriented detection of model extraction attacks", whose
-    abstract and one port are all that could be read; its threshold is the farthest of 40,000 benign
-    windows, here it is tuned as every other.
+    abstract and one port are all that could be read.
     """
 
     encoder: Encoder
@@ -46,8 +46,8 @@ class HodaDetector(StatisticDetector[HodaMemory]):
     flags_to_ban: int = 1
 
     def __post_init__(self) -> None:
-        check_threshold(self.threshold, self.flags_to_ban)
-        check_least(2, window=self.window)
+        checks.threshold(self.threshold, self.flags_to_ban)
+        checks.least(2, window=self.window)
         if self.benign.ndim != 1 or len(self.benign) < 2 or np.ptp(self.benign) == 0:
             raise RedhandedError(
                 "benign: the histogram has fewer than two degrees, or all equally often; nothing correlates "
@@ -67,7 +67,7 @@ class HodaDetector(StatisticDetector[HodaMemory]):
         return features
 
     def fitted(self, features: FeatureArray) -> "HodaDetector":
-        """Return the detector with `benign` from a benign stream's hardness [n, 1]."""
+        """Return the detector with `benign` of a benign stream [n, 1]."""
         return replace(self, benign=hardness_histogram(features, len(self.benign)))
 
     def new_memory(self) -> HodaMemory:

@@ -1,14 +1,13 @@
 """Exact near-pair search: who in this history lies closer than a radius?
 
-The radius of the similarity detector is tiny against the spread of the features, so a cheap pass may
-nominate and only the nominated are measured. Projections on orthonormal axes never lengthen distances:
-whoever lies within the radius lies in the same or an adjacent cell of a grid over the projections, whose
-cells are as wide as the radius. The measure that decides is the float64 sum of squared differences of the
-float32 features; matrix-product expansions and half precision gave wrong verdicts near the threshold.
+The radius is tiny against the spread of the features, so a cheap pass nominates and only the nominated are
+measured. Projections on orthonormal axes never lengthen distances: whoever lies within the radius lies in
+the same or an adjacent cell of a grid over the projections, whose cells are as wide as the radius. The sum
+of squared differences in float64 decides; matrix products and half precision gave wrong verdicts near the
+threshold.
 """
 
 from collections.abc import Iterator
-from functools import cache
 from itertools import product
 from typing import Any
 
@@ -24,16 +23,10 @@ SLACK = 1.0 + 1e-6
 def distances(query: np.ndarray, rows: np.ndarray) -> Float64[np.ndarray, " n"]:
     """Euclidean distances of a feature [d], or of one a row [n, d], to rows [n, d], in float64.
 
-    The measure that every verdict uses. Always summed in the same order, so that one pair has one distance,
-    to the last bit, whoever asks.
+    Summed in one order: a pair has one distance, to the last bit, whoever asks.
     """
     difference = np.subtract(rows, query, dtype=np.float64, order="C")
     return np.asarray(np.sqrt(np.square(difference, out=difference).sum(axis=1)))
-
-
-@cache
-def _steps(axes: int) -> tuple[tuple[int, ...], ...]:
-    return tuple(product((-1, 0, 1), repeat=axes))
 
 
 def principal_axes(features: FeatureArray, count: int = 3) -> Float32[np.ndarray, "k d"]:
@@ -74,17 +67,18 @@ class Growing:
 
 
 class NearPairIndex:
-    """A growing list of features that answers "who is nearer than `radius`?" exactly (strictly nearer)."""
+    """A growing list of features that answers "who is (strictly) nearer than `radius`?" exactly.
+
+    `axes` [k, dimensions] are orthonormal rows (k small); none means a full scan.
+    """
 
     def __init__(self, dimensions: int, radius: float, axes: np.ndarray | None = None) -> None:
-        """Start empty. `axes` [k, dimensions] are orthonormal rows (k small); none means a full scan."""
         self.radius = radius
         # shared, not copied, if it comes as float64: a million accounts have one set of axes
         self._axes = np.zeros((dimensions, 0)) if axes is None else np.asarray(axes.T, np.float64)
         # float32 axes are orthonormal up to 1e-7, and the projection of a difference may exceed its length
         # by as much; SLACK covers it
         self._scale = 1.0 / (max(radius, np.finfo(np.float64).tiny) * SLACK)
-        self._steps = _steps(self._axes.shape[1])
         self._rows = Growing(np.empty((0, dimensions), np.float32))
         self._cells: dict[tuple[int, ...], list[int]] = {}
 
@@ -104,8 +98,8 @@ class NearPairIndex:
         """Return the places of all rows strictly nearer than `radius` to `feature` [d], and how near."""
         cell = self._cell(feature)
         found: list[int] = []
-        for step in self._steps:
-            found += self._cells.get(tuple(c + s for c, s in zip(cell, step, strict=True)), ())
+        for around in product(*((place - 1, place, place + 1) for place in cell)):
+            found += self._cells.get(around, ())
         if not found:
             return np.empty(0, np.int64), np.empty(0)
         nominated = np.array(sorted(found), np.int64)
@@ -121,10 +115,10 @@ class NearPairIndex:
 def near_pairs(
     features: FeatureArray, radius: float, *, axes: int = 8, block: int = 256
 ) -> Iterator[tuple[Int[np.ndarray, " k"], Int[np.ndarray, " k"], Float64[np.ndarray, " k"]]]:
-    """Yield every pair of rows strictly nearer than `radius`, as (later, earlier, distance), block by block.
+    """Yield every pair of rows strictly nearer than `radius` as (later, earlier, distance), in this order.
 
-    Blocks come in the order of the later row, so a consumer may reduce as it goes; inside a block pairs are
-    sorted by (later, earlier). A k-d tree over the principal projections nominates, float64 decides.
+    They come block by block, so that a consumer may reduce as it goes. A k-d tree over the principal
+    projections nominates, float64 decides.
     """
     if len(features) < 2:
         return
@@ -139,12 +133,8 @@ def near_pairs(
         earlier = np.concatenate([np.asarray(h, np.int64) for h in hits])
         kept = earlier < later
         later, earlier = later[kept], earlier[kept]
-        measured = np.concatenate(
-            [np.empty(0)]
-            + [
-                distances(features[later[at : at + 16384]], features[earlier[at : at + 16384]])
-                for at in range(0, len(later), 16384)
-            ]
-        )
+        parts = [slice(at, at + 16384) for at in range(0, len(later), 16384)]
+        found = [distances(features[later[part]], features[earlier[part]]) for part in parts]
+        measured = np.concatenate([*found, np.empty(0)])
         near = measured < radius
         yield later[near], earlier[near], measured[near]

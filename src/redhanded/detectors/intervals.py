@@ -8,6 +8,8 @@ from scipy.special import betaincinv
 
 from redhanded.types import Float64, Int
 
+CONFIDENCE = 0.95
+
 
 def last_within(steps: Float64[np.ndarray, " k"], flags: Callable[[float], int], allowed: int) -> int:
     """Bisect for the place of the last threshold at which a stream earns at most `allowed` flags.
@@ -22,7 +24,7 @@ def last_within(steps: Float64[np.ndarray, " k"], flags: Callable[[float], int],
     return low
 
 
-def clopper_pearson(events: int, trials: int, confidence: float = 0.95) -> tuple[float, float]:
+def clopper_pearson(events: int, trials: int, confidence: float = CONFIDENCE) -> tuple[float, float]:
     """Exact binomial interval of a rate (Clopper and Pearson 1934); (0, 1) for no trials."""
     if trials == 0:
         return 0.0, 1.0
@@ -33,7 +35,7 @@ def clopper_pearson(events: int, trials: int, confidence: float = 0.95) -> tuple
 
 
 def ban_rate_interval(
-    counts: Int[np.ndarray, " n"], flags_to_ban: int, *, confidence: float = 0.95, draws: int = 2000
+    counts: Int[np.ndarray, " n"], flags_to_ban: int, draws: int = 2000
 ) -> tuple[float, float]:
     """Interval of bans per query by a circular-block bootstrap over the per-query counts of a benign stream.
 
@@ -45,7 +47,7 @@ def ban_rate_interval(
     if n == 0:
         return 0.0, 1.0
     if not counts.any():
-        return 0.0, clopper_pearson(0, n, confidence)[1] / flags_to_ban
+        return 0.0, clopper_pearson(0, n)[1] / flags_to_ban
     block = max(1, min(500, n // 50))
     window = np.concatenate([[0], np.cumsum(np.concatenate([counts, counts[: block - 1]]))])
     sums = window[block:] - window[:-block]  # one block from every place, around the end
@@ -53,7 +55,7 @@ def ban_rate_interval(
     per_draw = max(1, round(n / block))
     totals = sums[rng.integers(0, len(sums), (draws, per_draw))].sum(axis=1)
     rates = totals / (per_draw * block * flags_to_ban)
-    low, high = np.quantile(rates, [(1 - confidence) / 2, (1 + confidence) / 2])
+    low, high = np.quantile(rates, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
     return float(low), float(high)
 
 

@@ -5,8 +5,9 @@ from typing import Literal, get_args
 
 import numpy as np
 
+from redhanded.detectors import checks
 from redhanded.detectors.base import Encoder, check_images
-from redhanded.detectors.statistic import Evidence, StatisticDetector, check_choice, check_threshold, one_each
+from redhanded.detectors.statistic import Evidence, StatisticDetector
 from redhanded.errors import RedhandedError
 from redhanded.types import FeatureArray, Float32
 
@@ -36,8 +37,8 @@ class LikelihoodDetector(StatisticDetector[LikelihoodMemory]):
 
     With l the log-likelihood of each query, A_t the mean of the account's first t and s_t its spread, the
     rule is A_t + beta s_t < alpha. The statistic is (A_t - alpha) / s_t, and `threshold` is -beta. Where
-    s_t = 0, as for an account that repeats one image, the rule is A_t < alpha: the statistic is -inf if that
-    holds and inf otherwise, so that every threshold decides as the rule does.
+    s_t = 0 (one image repeated), it is -inf if A_t < alpha and inf otherwise, so that every threshold decides
+    as the rule.
 
     Args:
         encoder: images to their log-likelihood [n, 1].
@@ -65,22 +66,17 @@ class LikelihoodDetector(StatisticDetector[LikelihoodMemory]):
     capacity: int | None = None
 
     def __post_init__(self) -> None:
-        check_threshold(self.threshold, self.flags_to_ban)
+        checks.threshold(self.threshold, self.flags_to_ban)
         if not np.isfinite(self.alpha):
             raise RedhandedError(f"alpha: {self.alpha} is not finite; take it from `mean_likelihood`")
-        if self.warmup < 2:
-            raise RedhandedError(f"warmup: {self.warmup} must be at least 2; one query has no spread")
-        check_choice(get_args(Spread), spread=self.spread)
-        check_choice(get_args(Sides), sides=self.sides)
-        if self.capacity is not None and self.capacity < self.warmup:
-            raise RedhandedError(
-                f"capacity: {self.capacity} must be at least the warm-up of {self.warmup}, or None; "
-                "nothing would ever be tested"
-            )
+        checks.least(2, "one query has no spread", warmup=self.warmup)
+        checks.choice(get_args(Spread), spread=self.spread)
+        checks.choice(get_args(Sides), sides=self.sides)
+        checks.capacity(self.capacity, self.warmup, f"at least the warm-up of {self.warmup}")
 
     def features(self, images: np.ndarray) -> FeatureArray:
         """Return log-likelihoods [n, 1], all finite, of images [n, c, h, w] in [0, 1], or raise."""
-        features = one_each(self.encoder(check_images(images)), "likelihood", "the log-likelihood")
+        features = checks.one_each(self.encoder(check_images(images)), "likelihood", "the log-likelihood")
         if not np.isfinite(features).all():
             raise RedhandedError("encoder: log-likelihoods are not finite; its weights are damaged")
         return features

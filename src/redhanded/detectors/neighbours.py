@@ -17,7 +17,8 @@ class History:
     """Features in order of arrival, at first a copy of those given, and the squared norms of them."""
 
     def __init__(self, features: FeatureArray) -> None:
-        self._features, self._norms = Growing(features), Growing(_norms(features))
+        self._features = Growing(features)
+        self._norms = Growing(np.square(features, dtype=np.float64).sum(axis=1))
 
     @classmethod
     def empty(cls, dimensions: int) -> "History":
@@ -40,6 +41,14 @@ class History:
         self._features.append(feature)
         self._norms.append(norm)
 
+    def estimates(self, queries: "History") -> Float32[np.ndarray, "m n"]:
+        """Squared distances of queries [m, d] to these [n, d] up to float32's rounding of the norms."""
+        estimates = queries.features @ self.features.T
+        estimates *= np.float32(-2)
+        estimates += self.norms.astype(np.float32)
+        estimates += queries.norms.astype(np.float32)[:, None]
+        return np.asarray(estimates)
+
 
 class Search:
     """Queries [m, d] that ask one after the other for the nearest in a history, and join it in their order.
@@ -48,16 +57,15 @@ class Search:
     """
 
     def __init__(self, history: History, queries: FeatureArray) -> None:
-        self.history = history
-        self._queries, self._norms = queries, _norms(queries)
-        self._before = _estimates(queries, self._norms, history.features, history.norms)
-        self._among = _estimates(queries, self._norms, queries, self._norms)
+        self.history, self._queries = history, History(queries)
+        self._before = history.estimates(self._queries)
+        self._among = self._queries.estimates(self._queries)
         self._joined: list[int] = []
         # With M the largest norm and u = 2^-24, a float32 product of d terms errs by at most d u M^2 in any
         # order of summation, so |q|^2 + |h|^2 - 2 q.h by (2 d + 10) u M^2. A row among the nearest is
         # estimated at most twice that above the last estimate of as many rows; doubled again, to cover d^2
         # terms and the rounding of the bound itself.
-        largest = max(self._norms.max(initial=0.0), history.norms.max(initial=0.0))
+        largest = max(self._queries.norms.max(initial=0.0), history.norms.max(initial=0.0))
         dimensions = queries.shape[1]
         self._slack = (8 * dimensions + 64) * (2.0**-24 * float(largest) + float(np.finfo(np.float32).tiny))
 
@@ -72,29 +80,11 @@ class Search:
             nominated = np.flatnonzero(estimates <= last + self._slack)
         else:
             nominated = np.arange(len(estimates))
-        measured = distances(self._queries[place], self.history.features[nominated])
+        measured = distances(self._queries.features[place], self.history.features[nominated])
         order = np.argsort(measured, kind="stable")[:count]
         return nominated[order], measured[order]
 
     def join(self, place: int) -> None:
         """Add a query to the history."""
-        self.history.append(self._queries[place], float(self._norms[place]))
+        self.history.append(self._queries.features[place], float(self._queries.norms[place]))
         self._joined.append(place)
-
-
-def _norms(features: FeatureArray) -> Float64[np.ndarray, " n"]:
-    return np.asarray(np.square(features, dtype=np.float64).sum(axis=1))
-
-
-def _estimates(
-    queries: Float32[np.ndarray, "m d"],
-    query_norms: Float64[np.ndarray, " m"],
-    rows: Float32[np.ndarray, "n d"],
-    norms: Float64[np.ndarray, " n"],
-) -> Float32[np.ndarray, "m n"]:
-    """Squared distances [m, n] up to float32's rounding of the norms."""
-    estimates = queries @ rows.T
-    estimates *= np.float32(-2)
-    estimates += norms.astype(np.float32)
-    estimates += query_norms.astype(np.float32)[:, None]
-    return np.asarray(estimates)

@@ -4,8 +4,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from redhanded.detectors import checks
 from redhanded.detectors.base import Encoder, check_images
-from redhanded.detectors.statistic import Evidence, StatisticDetector, check_threshold, one_each
+from redhanded.detectors.statistic import Evidence, StatisticDetector
 from redhanded.types import FeatureArray, Float32
 
 
@@ -32,12 +33,12 @@ class OutlierDetector(StatisticDetector[OutlierMemory]):
     flags_to_ban: int = 50
 
     def __post_init__(self) -> None:
-        check_threshold(self.threshold, self.flags_to_ban)
+        checks.threshold(self.threshold, self.flags_to_ban)
 
     def features(self, images: np.ndarray) -> FeatureArray:
         """Return log-odds [n, 1] of images [n, c, h, w] in [0, 1]; raises `RedhandedError` for others."""
         what = "the log-odds of being in-distribution"
-        return one_each(self.encoder(check_images(images)), "outlier", what)
+        return checks.one_each(self.encoder(check_images(images)), "outlier", what)
 
     def new_memory(self) -> OutlierMemory:
         return OutlierMemory()

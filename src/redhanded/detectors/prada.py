@@ -6,10 +6,11 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from redhanded.detectors import checks
 from redhanded.detectors.base import Arrays, Verdict, check_images
 from redhanded.detectors.index import Growing
 from redhanded.detectors.neighbours import BLOCK, History, Search
-from redhanded.detectors.statistic import Evidence, StatisticDetector, check_least, check_threshold
+from redhanded.detectors.statistic import Evidence, StatisticDetector
 from redhanded.errors import RedhandedError
 from redhanded.types import FeatureArray, Float64, OutputArray
 
@@ -27,7 +28,7 @@ class GrowingSet:
 
 @dataclass
 class PradaMemory:
-    """One account's growing sets, in the order in which their classes came, and the minima of all queries."""
+    """One account's growing sets, in the order of their classes' first queries, and all queries' minima."""
 
     sets: dict[int, GrowingSet] = field(default_factory=dict)
     minima: Growing = field(default_factory=lambda: Growing(np.empty(0)))
@@ -47,9 +48,8 @@ class PradaDetector(StatisticDetector[PradaMemory]):
     joined. The statistic is the W of Shapiro and Wilk over the minima of all classes, outliers dropped.
 
     Args:
-        threshold: W below which (strictly) the account is closed. From `calibrate`; the released demo: 0.9.
+        threshold: strict. From `calibrate`; the released demo: 0.9.
         image_shape: (channels, height, width) of the images.
-        flags_to_ban: the account is closed when its alarms reach this.
         every: the account's first query is tested, and every `every`th after it, as in the released code.
         least_per_class: a class with fewer minima is left out.
         outliers: minima this many standard deviations from the mean, or more, are dropped.
@@ -70,21 +70,16 @@ class PradaDetector(StatisticDetector[PradaMemory]):
     needs_outputs = True
 
     def __post_init__(self) -> None:
-        check_threshold(self.threshold, self.flags_to_ban)
-        check_least(1, every=self.every)
-        if self.least < 2:
-            raise RedhandedError(f"least: {self.least} must be at least 2; W is of three distances or more")
+        checks.threshold(self.threshold, self.flags_to_ban)
+        checks.least(1, every=self.every)
+        checks.least(2, "W is of three distances or more", least=self.least)
         if not self.outliers > 0:
             raise RedhandedError(
                 f"outliers: {self.outliers} must be positive; every distance would be dropped"
             )
 
     def features(self, images: np.ndarray) -> FeatureArray:
-        """Return the pixels [n, c * h * w] of images [n, c, h, w] in [0, 1].
-
-        Raises:
-            RedhandedError: anything else, or images of another shape than `image_shape`.
-        """
+        """Return the pixels [n, c * h * w] of images [n, c, h, w] in [0, 1]; raises for another shape."""
         images = check_images(images, self.image_shape)
         return images.reshape(len(images), int(np.prod(self.image_shape)))
 
@@ -94,11 +89,7 @@ class PradaDetector(StatisticDetector[PradaMemory]):
     def update(
         self, memory: PradaMemory, features: FeatureArray, outputs: OutputArray | None = None
     ) -> Verdict:
-        """Judge pixels [n, d] one after the other, each with its answer [n, classes].
-
-        Raises:
-            RedhandedError: there are no answers.
-        """
+        """Judge pixels [n, d] one after the other, each with its answer [n, classes]; raises without."""
         if outputs is None:
             raise RedhandedError("outputs: PRADA judges by the victim's answers; give them as well")
         return super().update(memory, features, outputs)
@@ -144,7 +135,6 @@ class PradaDetector(StatisticDetector[PradaMemory]):
             grown.threshold = max(grown.threshold, float(joined.mean() - joined.std()))
 
     def _statistic(self, memory: PradaMemory) -> float:
-        """Return W of what is pooled of the minima; inf if that is too little or all alike."""
         classes = memory.classes.rows
         pooled = memory.minima.rows[np.bincount(classes)[classes] >= self.least_per_class]
         if len(pooled) <= self.least:
@@ -161,14 +151,13 @@ class PradaDetector(StatisticDetector[PradaMemory]):
         `sets` int64 [c, 2] their classes and sizes, `thresholds` float64 [c]; `minima` float64 [m] and
         `classes` int64 [m].
         """
-        grown = list(memory.sets.values())
-        empty = self._empty()
+        grown = [*memory.sets.values(), self._empty()]
         sizes = [(label, len(one.members)) for label, one in memory.sets.items()]
         return {
-            "rows": np.concatenate([one.members.features for one in [*grown, empty]]),
-            "distances": np.concatenate([one.distances.rows for one in [*grown, empty]]),
+            "rows": np.concatenate([one.members.features for one in grown]),
+            "distances": np.concatenate([one.distances.rows for one in grown]),
             "sets": np.array(sizes, np.int64).reshape(-1, 2),
-            "thresholds": np.array([one.threshold for one in grown], np.float64),
+            "thresholds": np.array([one.threshold for one in memory.sets.values()], np.float64),
             "minima": memory.minima.rows,
             "classes": memory.classes.rows,
         }

@@ -7,9 +7,10 @@ from typing import Literal, get_args
 
 import numpy as np
 
+from redhanded.detectors import checks
 from redhanded.detectors.base import Arrays, Encoder, Verdict, check_images
 from redhanded.detectors.index import SLACK, NearPairIndex
-from redhanded.detectors.statistic import CountingDetector, Evidence, check_choice, check_least, judge
+from redhanded.detectors.statistic import CountingDetector, Evidence, judge
 from redhanded.errors import RedhandedError
 from redhanded.types import FeatureArray, OutputArray
 
@@ -37,8 +38,8 @@ class SimilarityDetector(CountingDetector[SimilarityMemory]):
         count: "queries" adds 1 for a flagged query (the reference code; what the paper's threshold and
             accounts belong to), "pairs" adds 1 for each neighbour (the paper's text, Figure 9).
         flags_to_ban: the account is closed when its flags reach this (paper §VIII-A: 50).
-        capacity: wipe the history, without an alarm, when it holds this many queries. None, the default,
-            never forgets; the released code wipes at 100,000, which a thief can exploit.
+        capacity: wipe the history, without an alarm, when it holds this many queries (the released code:
+            100,000, which a thief can exploit); None never forgets.
         axes: orthonormal rows [k, d] that speed up the exact search; they never change a verdict.
 
     Source: paper §VI-A and the authors' released detector.
@@ -54,12 +55,9 @@ class SimilarityDetector(CountingDetector[SimilarityMemory]):
     def __post_init__(self) -> None:
         if not (np.isfinite(self.delta) and self.delta > 0):
             raise RedhandedError(f"delta: {self.delta} is not a positive distance; calibrate the detector")
-        check_least(1, flags_to_ban=self.flags_to_ban)
-        check_choice(get_args(Count), count=self.count)
-        if self.capacity is not None and self.capacity < 2:
-            raise RedhandedError(
-                f"capacity: {self.capacity} must be at least 2, or None; no pair fits in less"
-            )
+        checks.least(1, flags_to_ban=self.flags_to_ban)
+        checks.choice(get_args(Count), count=self.count)
+        checks.capacity(self.capacity, 2, "at least 2", "no pair fits in less")
         # axes that lengthen a distance would hide near pairs from the search
         axes = self._wide_axes
         if axes is not None and axes.size and np.linalg.norm(axes, 2) > np.sqrt(SLACK):

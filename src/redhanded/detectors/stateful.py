@@ -5,10 +5,10 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from redhanded.detectors import checks
 from redhanded.detectors.base import Arrays, Encoder, check_images
 from redhanded.detectors.neighbours import BLOCK, History, Search
-from redhanded.detectors.statistic import Evidence, StatisticDetector, check_least, check_threshold
-from redhanded.errors import RedhandedError
+from redhanded.detectors.statistic import Evidence, StatisticDetector
 from redhanded.types import FeatureArray, OutputArray
 
 
@@ -31,11 +31,9 @@ class StatefulDetector(StatisticDetector[StatefulMemory]):
 
     Args:
         encoder: what embeds the images; the pixels themselves make it the source's L2 detector.
-        threshold: mean distance below which (strictly) a query alarms. From `calibrate`; the source's, 1.44
-            with its encoder and 5.069 on pixels, are the 0.1th percentile over training images, which it
-            takes with each image's distance 0 to itself.
-        neighbours: how many are averaged (source: 50).
-        flags_to_ban: the account is closed when its alarms reach this (source: the first one).
+        threshold: strict. From `calibrate`; the source's, 1.44 with its encoder and 5.069 on pixels, are the
+            0.1th percentile over training images, each image's distance 0 to itself among its nearest.
+        neighbours: how many are averaged.
         capacity: wipe the history, without an alarm, when it holds this many queries. None never forgets.
 
     Source: Chen, Carlini and Wagner, "Stateful detection of black-box adversarial attacks", and its code.
@@ -48,13 +46,10 @@ class StatefulDetector(StatisticDetector[StatefulMemory]):
     capacity: int | None = None
 
     def __post_init__(self) -> None:
-        check_threshold(self.threshold, self.flags_to_ban)
-        check_least(1, neighbours=self.neighbours)
-        if self.capacity is not None and self.capacity <= self.neighbours:
-            raise RedhandedError(
-                f"capacity: {self.capacity} must be more than the {self.neighbours} neighbours, or None; "
-                "nothing would ever be tested"
-            )
+        checks.threshold(self.threshold, self.flags_to_ban)
+        checks.least(1, neighbours=self.neighbours)
+        rule = f"more than the {self.neighbours} neighbours"
+        checks.capacity(self.capacity, self.neighbours + 1, rule)
 
     def features(self, images: np.ndarray) -> FeatureArray:
         return self.encoder(check_images(images))

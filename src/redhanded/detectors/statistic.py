@@ -7,7 +7,6 @@ from typing import ClassVar, NamedTuple, Protocol, TypeVar, runtime_checkable
 import numpy as np
 
 from redhanded.detectors.base import Arrays, Detector, Memory, Scope, Verdict
-from redhanded.errors import RedhandedError
 from redhanded.types import FeatureArray, Float32, OutputArray
 
 
@@ -38,8 +37,8 @@ NUMBERS: Mapping[str, tuple[tuple[type, ...], type[np.generic]]] = {
 class CountingDetector(Detector[T]):
     """A detector that closes an account, or a sender, whose flags reach `flags_to_ban`.
 
-    Its memories are dataclasses. A dump holds their integers as `state` int64 [k], their floats, if any, as
-    `sums` float64 [k], and what `arrays` names.
+    A dump of its memories, dataclasses, holds their integers as `state` int64 [k], their floats, if any, as
+    `sums` float64 [k], and `arrays`.
     """
 
     flags_to_ban: int
@@ -65,9 +64,8 @@ class CountingDetector(Detector[T]):
         memory = self.new_memory()
         self.refill(memory, state)
         for name, (types, _) in NUMBERS.items():
-            for field, value in zip(
-                _named(memory, types), state.get(name, np.empty(0)).tolist(), strict=True
-            ):
+            numbers = state.get(name, np.empty(0)).tolist()
+            for field, value in zip(_named(memory, types), numbers, strict=True):
                 setattr(memory, field, type(getattr(memory, field))(value))
         return memory
 
@@ -95,36 +93,6 @@ class StatisticDetector(CountingDetector[T]):
         return judge(memory, queries, self.threshold, self.flags_to_ban, lasts=self.scope == "global")
 
 
-def check_threshold(threshold: float, flags_to_ban: int) -> None:
-    """Reject settings that could never judge; -inf, which never alarms, is what calibration begins with."""
-    if np.isnan(threshold):
-        raise RedhandedError("threshold: it is not a number; calibrate the detector")
-    check_least(1, flags_to_ban=flags_to_ban)
-
-
-def check_least(least: int, **values: int) -> None:
-    """Raise `RedhandedError` for a value below `least`."""
-    for name, value in values.items():
-        if value < least:
-            raise RedhandedError(f"{name}: {value} must be at least {least}")
-
-
-def check_choice(choices: tuple[str, ...], **values: str) -> None:
-    """Raise `RedhandedError` for a value that is none of `choices`."""
-    for name, value in values.items():
-        if value not in choices:
-            raise RedhandedError(f"{name}: {value!r} must be one of {', '.join(choices)}")
-
-
-def one_each(features: FeatureArray, detector: str, what: str) -> FeatureArray:
-    """Return features, or raise `RedhandedError` unless there is one, `what`, an image."""
-    if (width := features.shape[1]) != 1:
-        raise RedhandedError(
-            f"encoder: it gives {width} features an image; the {detector} detector takes one, {what}"
-        )
-    return features
-
-
 def judge(
     memory: Tally,
     queries: Iterable[Evidence],
@@ -135,8 +103,8 @@ def judge(
 ) -> Verdict:
     """Alarm at every statistic below `threshold` (strict); `flags_to_ban` flags close the account.
 
-    `queries` remembers each query as it is drawn, so nothing after a ban is remembered. A memory that `lasts`
-    (scope "global") begins to count anew after a ban instead of being closed.
+    Drawing from `queries` remembers them, so nothing after a ban is remembered. A memory that `lasts` (scope
+    "global") counts anew after a ban.
     """
     judged: list[Evidence] = []
     counts: list[int] = []

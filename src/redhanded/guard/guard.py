@@ -45,12 +45,9 @@ class _Account:
 class Guard:
     """Answer queries until the detector closes the account that sends them.
 
-    Serial per account, concurrent across accounts. Every row is judged exactly once per replica by folding
-    the ledger's log, so the verdicts do not depend on how queries were batched, nor on which replica of many
-    that share a ledger took them.
-
-    The log of a detector of scope "global" is never cut: it grows by a row with every query of every account,
-    for a replica that starts later has to fold all of it.
+    Serial per account, concurrent across accounts. Every replica folds the ledger's log, so the verdicts do
+    not depend on how queries were batched, nor on which replica took them. The log of a detector of scope
+    "global" is never cut, for a replica that starts later has to fold all of it.
     """
 
     def __init__(
@@ -60,32 +57,26 @@ class Guard:
         ledger: Ledger | None = None,
         mode: Mode = "enforce",
     ) -> None:
-        """Put `detector` in front of `victim`, with a `MemoryLedger` unless told otherwise.
-
-        Raises `RedhandedError` for an unknown mode.
-        """
+        """Put `detector` in front of `victim`; raises `RedhandedError` for an unknown mode."""
         if mode not in get_args(Mode):
             raise RedhandedError(f"mode: unknown {mode!r}; choose from {', '.join(get_args(Mode))}")
-        self.victim = victim
-        self.detector = detector
+        self.victim, self.detector, self.mode = victim, detector, mode
         self.ledger: Ledger = MemoryLedger() if ledger is None else ledger
-        self.mode: Mode = mode
         self._accounts: dict[str, _Account] = {}
 
     def query(self, account_id: str, images: np.ndarray) -> Reply:
         """Judge and answer a batch [n, c, h, w] in [0, 1], image by image in its order.
 
         What follows a ban inside the batch is refused unjudged, and a memory of all accounts never sees it.
-        The victim is asked for the whole batch before it is judged. Raises `RedhandedError` for images that
-        are no images; nothing of such a batch is judged or answered.
+        Raises `RedhandedError` for what are no images; nothing of such a batch is judged or answered.
         """
         images = check_images(images)
         banned = self.ledger.ban(account_id) is not None
         if banned or len(images) == 0:
             return self._refuse(images, banned=banned)
         rows = self.detector.features(images)
-        # first, so that a victim that fails leaves no trace: the client will send the same again, and must
-        # not be judged by its own retry. The answers are withheld until the verdict.
+        # the whole batch, before the verdict: a victim that fails leaves no trace, so the client that sends
+        # the same again is not judged by its own retry
         answers = np.asarray(self.victim(images))
         if len(answers) != len(images):
             raise RedhandedError(
@@ -101,7 +92,7 @@ class Guard:
         return Reply(answers[:answered], len(images) - answered, banned, mine)
 
     def _judge(self, account_id: str, rows: FeatureArray, width: int) -> tuple[Verdict, bool]:
-        """Log rows and judge them after all that was logged before; return whether the account is closed."""
+        """Log rows and judge them after all earlier ones; return whether the account is closed."""
         shared = self.detector.scope == "global"
         owner = GLOBAL if shared else account_id
         # setdefault is atomic: of two threads that meet a new account, both get the first one's
@@ -150,8 +141,8 @@ class Guard:
     def _fold(self, memory: Any, rows: FeatureArray, width: int) -> Verdict:
         """Judge logged rows (features, then outputs if needed); return the verdict up to the first ban.
 
-        A memory of scope "global" outlives the ban of one sender, so there the rest is judged as well:
-        every replica must remember the same, whoever served what.
+        A memory of scope "global" outlives it, so there the rest is judged as well: every replica must
+        remember the same.
         """
         outputs = rows[:, width:] if self.detector.needs_outputs else None
         verdict = self.detector.update(memory, rows[:, :width], outputs)
