@@ -5,8 +5,8 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Annotated
 
-import typer
 from rich.table import Table
+from typer import Argument, Option
 
 from redhanded.commands import options
 from redhanded.experiments.tables import OF_THE_PAPER, TABLES
@@ -18,7 +18,7 @@ from redhanded.experiments.tables.sheet import as_data, for_terminal
 def run(
     tables: Annotated[
         list[str] | None,
-        typer.Argument(
+        Argument(
             help="Tables of the paper, i to xv, or all of them (the default); attacks: every attack once; "
             "defences: what each output defence costs and leaves."
         ),
@@ -32,7 +32,7 @@ def run(
     jobs: options.Jobs = None,
     dry_run: Annotated[
         bool,
-        typer.Option(
+        Option(
             "--dry-run",
             help="Measure nothing; say what is left, and how long it will take going by the records of like "
             "cells on such a device.",
