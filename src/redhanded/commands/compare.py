@@ -26,9 +26,7 @@ COLUMNS = (
 
 def compare(
     world: options.WorldName = "demo",
-    detectors: Annotated[
-        str | None, Option(help=f"Detectors, comma-separated: {', '.join(DETECTORS)}; all by default.")
-    ] = None,
+    detectors: Annotated[str | None, options.several_of(DETECTORS)] = None,
     streams: Annotated[
         str | None,
         Option(

@@ -37,15 +37,9 @@ def evade(
         float | None,
         Option(help="What the clone must reach, 0 to 1; by default the plain attack's less 2 points."),
     ] = None,
-    adaptations: Annotated[
-        str | None, Option(help=f"Comma-separated, of {', '.join(ADAPTATIONS)}; all by default.")
-    ] = None,
-    orders: Annotated[
-        str | None, Option(help=f"Comma-separated, of {', '.join(ORDERS)}; all by default.")
-    ] = None,
-    policies: Annotated[
-        str | None, Option(help=f"Comma-separated, of {', '.join(POLICIES)}; all by default.")
-    ] = None,
+    adaptations: Annotated[str | None, options.several_of(ADAPTATIONS)] = None,
+    orders: Annotated[str | None, options.several_of(ORDERS)] = None,
+    policies: Annotated[str | None, options.several_of(POLICIES)] = None,
     seed: Annotated[int, options.seed("the thefts")] = 0,
     out: options.Out = None,
     artefacts: options.Artefacts = options.ARTEFACTS,
