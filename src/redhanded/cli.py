@@ -1,7 +1,7 @@
 """The command line: data on standard output, progress and errors on standard error."""
 
 import sys
-from typing import Annotated
+from typing import Annotated, NoReturn
 
 import typer
 from typer.exceptions import TyperException
@@ -36,12 +36,7 @@ def top(
 
 INTERRUPTED = 130
 """The exit code of a command that was interrupted."""
-STOPPED = "redhanded: stopped; what was finished is kept, run the same command to go on"
-
-
-def _message(error: Exception) -> str:
-    tell = getattr(error, "format_message", None)
-    return " ".join((str(error) if tell is None else tell()).split()).rstrip(".")
+STOPPED = "stopped; what was finished is kept, run the same command to go on"
 
 
 def main() -> None:
@@ -53,22 +48,23 @@ def main() -> None:
         commands.register(app)
         code = app(standalone_mode=False) or 0
         if code == INTERRUPTED:
-            print(STOPPED, file=sys.stderr)
+            _stop(STOPPED, INTERRUPTED)
         sys.exit(code)
     except TyperException as error:  # what the words themselves have wrong
-        print(f"redhanded: {_message(error)}; see redhanded --help", file=sys.stderr)
-        sys.exit(2)
+        _stop(f"{' '.join(error.format_message().split()).rstrip('.')}; see redhanded --help")
     except RedhandedError as error:
-        print(f"redhanded: {error}", file=sys.stderr)
-        sys.exit(2)
+        _stop(str(error))
     except ModuleNotFoundError as error:
         if (error.name or "").startswith("redhanded"):
             raise
-        print(f"redhanded: {error.name} is not installed; pip install 'redhanded[lab]'", file=sys.stderr)
-        sys.exit(2)
+        _stop(f"{error.name} is not installed; pip install 'redhanded[lab]'")
     except KeyboardInterrupt:
-        print(STOPPED, file=sys.stderr)
-        sys.exit(INTERRUPTED)
+        _stop(STOPPED, INTERRUPTED)
+
+
+def _stop(line: str, code: int = 2) -> NoReturn:
+    print(f"redhanded: {line}", file=sys.stderr)
+    sys.exit(code)
 
 
 if __name__ == "__main__":

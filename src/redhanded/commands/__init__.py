@@ -1,32 +1,17 @@
 """The commands of the command line, one module each."""
 
+from importlib import import_module
+
 import typer
 
-from redhanded.commands import (
-    attack,
-    calibrate,
-    claims,
-    compare,
-    data,
-    demo,
-    evade,
-    figures,
-    replay,
-    report,
-    run,
-)
+from redhanded.commands import data
+
+NAMES = ["demo", "attack", "calibrate", "replay", "run", "compare", "evade", "figures", "claims", "report"]
+"""In the order of the help; each is a function in the module of its name."""
 
 
 def register(app: typer.Typer) -> None:
     """Add every command to the application."""
-    app.command()(demo.demo)
-    app.command()(attack.attack)
-    app.command()(calibrate.calibrate)
-    app.command()(replay.replay)
-    app.command()(run.run)
-    app.command()(compare.compare)
-    app.command()(evade.evade)
-    app.command()(figures.figures)
-    app.command()(claims.claims)
-    app.command()(report.report)
+    for name in NAMES:
+        app.command()(getattr(import_module(f"redhanded.commands.{name}"), name))
     app.add_typer(data.app, name="data")

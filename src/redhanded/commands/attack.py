@@ -9,10 +9,10 @@ from typing import Annotated, Any
 
 import numpy as np
 import torch
-import typer
 from rich.table import Table
 from safetensors.torch import save_file
 from torch import nn
+from typer import Argument, Option
 
 from redhanded.commands import options
 from redhanded.commands.options import ORDERS
@@ -36,36 +36,34 @@ from redhanded.lab.types import Oracle, Round
 
 
 def attack(
-    name: Annotated[str, typer.Argument(help=f"{', '.join(ATTACKS)}.")],
+    name: Annotated[str, Argument(help=f"{', '.join(ATTACKS)}.")],
     world: options.WorldName = "demo",
-    budget: Annotated[int | None, typer.Option(help="Queries it may send; default: the world's.")] = None,
-    n_seed: Annotated[
-        int | None, typer.Option(help="Natural images it starts from; default: the world's.")
-    ] = None,
+    budget: Annotated[int | None, Option(help="Queries it may send; default: the world's.")] = None,
+    n_seed: Annotated[int | None, Option(help="Natural images it starts from; default: the world's.")] = None,
     guard: Annotated[
-        Path | None, typer.Option(help="Bundle of a calibrated detector to put in front of the victim.")
+        Path | None, Option(help="Bundle of a calibrated detector to put in front of the victim.")
     ] = None,
     mode: options.ModeName = "paper",
     oracle: Annotated[
         str | None,
-        typer.Option(help="Your own target: an http(s) URL (see docs/oracle.md) or module:callable."),
+        Option(help="Your own target: an http(s) URL (see docs/oracle.md) or module:callable."),
     ] = None,
-    images: Annotated[Path | None, typer.Option(help="With --oracle: folder of the thief's images.")] = None,
-    classes: Annotated[int | None, typer.Option(help="With --oracle: number of classes it knows.")] = None,
+    images: Annotated[Path | None, Option(help="With --oracle: folder of the thief's images.")] = None,
+    classes: Annotated[int | None, Option(help="With --oracle: number of classes it knows.")] = None,
     test: Annotated[
-        Path | None, typer.Option(help="With --oracle: folder of test images, one subfolder a class.")
+        Path | None, Option(help="With --oracle: folder of test images, one subfolder a class.")
     ] = None,
-    rate: Annotated[float | None, typer.Option(help="With an --oracle URL: images a second at most.")] = None,
+    rate: Annotated[float | None, Option(help="With an --oracle URL: images a second at most.")] = None,
     order: Annotated[
-        str | None, typer.Option(help=f"Order of a round's queries: {', '.join(ORDERS)}; default: its own.")
+        str | None, Option(help=f"Order of a round's queries: {', '.join(ORDERS)}; default: its own.")
     ] = None,
     fidelity: Annotated[
         str,
-        typer.Option(help="corrected, or released: as the code behind the paper does it, seeds unbalanced."),
+        Option(help="corrected, or released: as the code behind the paper does it, seeds unbalanced."),
     ] = "corrected",
     initial: Annotated[
         str | None,
-        typer.Option(
+        Option(
             help="What surrogates start from: random, public (trained on a public set first) or imagenet "
             "(VGG16-BN, downloaded); default: the world's."
         ),
@@ -73,7 +71,7 @@ def attack(
     seed: Annotated[int, options.seed("everything random, the order included")] = 0,
     out: Annotated[
         Path | None,
-        typer.Option(help="Folder for the query log, the clone and the record; default runs/attack-NAME."),
+        Option(help="Folder for the query log, the clone and the record; default runs/attack-NAME."),
     ] = None,
     artefacts: options.Artefacts = options.ARTEFACTS,
     device: options.DeviceName = "cpu",
@@ -101,14 +99,17 @@ def attack(
         client = SybilClient(Guard(as_numpy(asked, context.device), detector, mode=settled))
     logged = known["budget"] <= LOGGED
     try:
-        with _log(folder, logged=logged) as log:
-            clone, tally, traits = _theft(cell, target, client or asked, known["budget"], context, log)
+        # the log of a longer theft would fill a disk
+        log = LogWriter(folder / "log") if logged else nullcontext(lambda part: None)  # noqa: ARG005
+        clone, tally, traits = _theft(cell, target, client or asked, known["budget"], context, log)
     finally:
         if kept is not None:  # answers that were paid for outlive whatever went wrong
             kept.save()
     where = {"world": chosen_world.name if oracle is None else "own target"}
     record = _record(cell.name, clone, tally, client, target) | traits | where | known
-    _keep(folder, clone, record)
+    state = {name: tensor.cpu().contiguous() for name, tensor in clone.state_dict().items()}
+    save_file(state, folder / "clone.safetensors")
+    (folder / "record.json").write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
     if kept is not None and logged:
         kept.path.unlink(missing_ok=True)  # the log holds them now
     options.say([_table(record)], record, as_json=as_json)
@@ -158,13 +159,13 @@ def _theft(
     asked: Oracle,
     budget: int,
     context: Context,
-    log: Callable[[Round], None],
+    log: AbstractContextManager[Callable[[Round], None]],
 ) -> tuple[nn.Module, Tally, dict[str, Any]]:
     """Steal; return the clone, what was counted, and what a record says of the queries."""
     generator = torch.Generator().manual_seed(cell.seed)
     weights = None if cell.initial is None else cell.initial.load(context)
     watch = Characteriser(target.victim, budget)
-    with context.reporter(f"{cell.name}: queries") as progress:
+    with context.reporter(f"{cell.name}: queries") as progress, log as keep:
         clone, tally = steal(
             cell.attack,
             asked,
@@ -174,15 +175,10 @@ def _theft(
             score=target.score,
             progress=progress,
             watch=watch,
-            log=log,
+            log=keep,
             **target.further,
         )
     return clone, tally, watch.traits()
-
-
-def _log(folder: Path, *, logged: bool) -> AbstractContextManager[Callable[[Round], None]]:
-    """Return what takes the rounds: a query log, or nothing for a theft whose log would fill a disk."""
-    return LogWriter(folder / "log") if logged else nullcontext(lambda part: None)  # noqa: ARG005 - forgets
 
 
 def _record(
@@ -209,11 +205,6 @@ def _record(
             "unanswered": client.unanswered,
         }
     return record
-
-
-def _keep(folder: Path, clone: nn.Module, record: dict[str, Any]) -> None:
-    save_file({k: v.cpu().contiguous() for k, v in clone.state_dict().items()}, folder / "clone.safetensors")
-    (folder / "record.json").write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
 
 
 def _table(record: dict[str, Any]) -> Table:

@@ -7,8 +7,8 @@ from typing import Annotated, Any
 
 import numpy as np
 import torch
-import typer
 from rich.table import Table
+from typer import Option
 
 import redhanded
 from redhanded.commands import options
@@ -35,37 +35,37 @@ COUNTS: dict[str, Count] = {"queries": "queries", "pairs": "pairs"}
 
 
 def calibrate(
-    out: Annotated[Path, typer.Option(help="Folder of the bundle to write.")],
-    detector: Annotated[str, typer.Option(help=f"What judges: {', '.join(DETECTORS)}.")] = "similarity",
+    out: Annotated[Path, Option(help="Folder of the bundle to write.")],
+    detector: Annotated[str, Option(help=f"What judges: {', '.join(DETECTORS)}.")] = "similarity",
     world: options.WorldName = "demo",
     bundle: Annotated[
         Path | None,
-        typer.Option(help="Tune the detector of this bundle anew instead of training the world's."),
+        Option(help="Tune the detector of this bundle anew instead of training the world's."),
     ] = None,
-    images: Annotated[Path | None, typer.Option(help="Folder of your own benign images to tune on.")] = None,
+    images: Annotated[Path | None, Option(help="Folder of your own benign images to tune on.")] = None,
     data: Annotated[
-        str | None, typer.Option(help="Image set to tune on, as NAME or NAME/SPLIT (`redhanded data list`).")
+        str | None, Option(help="Image set to tune on, as NAME or NAME/SPLIT (`redhanded data list`).")
     ] = None,
     compared: Annotated[
         bool,
-        typer.Option(
+        Option(
             "--compared", help="Take a similarity detector as `redhanded compare` tunes it, not the tables'."
         ),
     ] = False,
     as_given: Annotated[
-        bool, typer.Option("--as-given", help="Keep near-duplicates in the stream of a detector tuned anew.")
+        bool, Option("--as-given", help="Keep near-duplicates in the stream of a detector tuned anew.")
     ] = False,
-    fpr: Annotated[float, typer.Option(help="Bans per benign query to allow.")] = FPR,
+    fpr: Annotated[float, Option(help="Bans per benign query to allow.")] = FPR,
     count: Annotated[
         str,
-        typer.Option(
+        Option(
             help="What a near-duplicate adds to the flags of a similarity detector. queries: 1; pairs: 1 for "
             "each it is near."
         ),
     ] = "queries",
     flags_to_ban: Annotated[
         int | None,
-        typer.Option(help="Flags that close an account; by default 50 where queries are flagged, else 1."),
+        Option(help="Flags that close an account; by default 50 where queries are flagged, else 1."),
     ] = None,
     seed: Annotated[int, options.seed("the order in which the images are sent")] = 0,
     artefacts: options.Artefacts = options.ARTEFACTS,

@@ -1,17 +1,17 @@
 """`redhanded compare`."""
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
-import typer
 from rich.table import Table
+from typer import Option
 
 from redhanded.commands import options
 from redhanded.detectors.pairs import FPR, allowed_flags
 from redhanded.errors import RedhandedError
 from redhanded.experiments.cells import Detect, Watched
 from redhanded.experiments.figures.likelihood import judged, likelihood_curves
-from redhanded.experiments.figures.picture import save
+from redhanded.experiments.figures.picture import NOT_MEASURED, save
 from redhanded.experiments.runner.context import Context
 from redhanded.experiments.runner.store import Record
 from redhanded.experiments.tables.bundles import NOT_RECORDED, Behind, abbreviated, bundles
@@ -26,24 +26,22 @@ COLUMNS = (
 
 def compare(
     world: options.WorldName = "demo",
-    detectors: Annotated[
-        str | None, typer.Option(help=f"Detectors, comma-separated: {', '.join(DETECTORS)}; all by default.")
-    ] = None,
+    detectors: Annotated[str | None, options.several_of(DETECTORS)] = None,
     streams: Annotated[
         str | None,
-        typer.Option(
+        Option(
             help="Streams, comma-separated: honest, the world's other natural sets, attacks of "
             "`redhanded attack`; by default natural sets, jb-top3, jba-pgd, jba-cw, dfme and random."
         ),
     ] = None,
-    fpr: Annotated[float, typer.Option(help="Bans per benign query that each is tuned to.")] = FPR,
+    fpr: Annotated[float, Option(help="Bans per benign query that each is tuned to.")] = FPR,
     seed: Annotated[int, options.seed("the attacks and of the order of the tuning stream")] = 0,
     time_limit: options.TimeLimit = None,
     out: options.Out = None,
-    markdown: Annotated[Path | None, typer.Option(help="Write the tables to this file as well.")] = None,
+    markdown: Annotated[Path | None, Option(help="Write the tables to this file as well.")] = None,
     pictures: Annotated[
         Path | None,
-        typer.Option(help="Draw the VAE's likelihood curves (Figures 10, 13, 14) in this folder."),
+        Option(help="Draw the VAE's likelihood curves (Figures 10, 13, 14) in this folder."),
     ] = None,
     artefacts: options.Artefacts = options.ARTEFACTS,
     device: options.DeviceName = "cpu",
@@ -73,7 +71,11 @@ def compare(
     behind = bundles(context.store)
     found = [(place, _found(place, context, behind)) for place in comparison.places]
     tables = [_table(stream, found) for stream in dict.fromkeys(place.stream for place, _ in found)]
-    options.say(tables, [_data(place, record) for place, record in found], as_json=as_json)
+    data = [
+        {"detector": place.detector, "stream": place.stream} | (record or {"measured": False})
+        for place, record in found
+    ]
+    options.say(tables, data, as_json=as_json)
     if pictures is not None:
         for path in _draw(comparison, context, pictures):
             options.tell(f"Drew {path}")
@@ -112,10 +114,7 @@ def _draw(comparison: Comparison, context: Context, folder: Path) -> list[Path]:
         "likelihood-attacks": likelihood_curves(grown, detector),
         "likelihood-natural": likelihood_curves(natural, detector),
     }
-    paths = []
-    for name, figure in drawn.items():
-        paths.append(save(figure, folder / f"{name}-{comparison.world.name}"))
-    return paths
+    return [save(figure, folder / f"{name}-{comparison.world.name}") for name, figure in drawn.items()]
 
 
 Found = list[tuple[Place, Record | None]]
@@ -129,28 +128,24 @@ def _found(place: Place, context: Context, behind: Behind) -> Record | None:
     return {"bundle_digest": behind(place.tuned) or NOT_RECORDED} | record
 
 
-def _data(place: Place, record: Record | None) -> dict[str, Any]:
-    head = {"detector": place.detector, "stream": place.stream}
-    return head | (record or {"measured": False})
-
-
 def _table(stream: str, found: Found) -> Table:
     rows = [(place, record) for place, record in found if place.stream == stream]
     lengths = {record["queries"] for _, record in rows if record is not None}
     sizes = " and ".join(f"{length:,}" for length in sorted(lengths)) or "no"
     table = options.sheet(f"{stream}: {sizes} queries", ("detector", *COLUMNS), left=("detector",))
     for place, record in rows:
-        table.add_row(place.detector, *_cells(record))
+        table.add_row(place.detector, *(_figures(record).values() or [NOT_MEASURED]))
     return table
 
 
-def _cells(record: Record | None) -> list[str]:
+def _figures(record: Record | None) -> dict[str, str]:
+    """Return what is shown of a record, by `COLUMNS`."""
     if record is None:
-        return ["not measured", *[""] * (len(COLUMNS) - 1)]
+        return {}
     ceiling, floor, auroc = (record.get(name) for name in ("ceiling_bans", "benign_floor", "auroc"))
     about = "~" if record.get("benign_floor_extrapolated") else ""
     flagging = record["flags_to_ban"] > 1  # the others judge a statistic, and flag nothing
-    return [
+    figures = (
         f"{record['flags']:,}" if flagging else "",
         f"{record['flag_rate']:.2%}" if flagging else "",
         f"{record['bans']:,}",
@@ -160,38 +155,37 @@ def _cells(record: Record | None) -> list[str]:
         "" if auroc is None else f"{auroc:.3f}",
         f"{1e6 * record['judging_seconds'] / record['queries']:,.0f}",
         abbreviated(record["bundle_digest"]),
-    ]
+    )
+    return dict(zip(COLUMNS, figures, strict=True))
 
 
 def as_markdown(found: Found) -> str:
-    """Return a table of bans and one of flag rates, detectors by streams."""
+    """Return tables of bans, flag rates and AUROC, detectors by streams."""
     detectors = list(dict.fromkeys(place.detector for place, _ in found))
     streams = list(dict.fromkeys(place.stream for place, _ in found))
-    by_place = {(place.detector, place.stream): record for place, record in found}
+    figures = {(place.detector, place.stream): _figures(record) for place, record in found}
     parts = []
-    for title, entry in (("Bans (benign floor)", _bans), ("Queries flagged", _flagged), ("AUROC", _auroc)):
+    for title, column in (
+        ("Bans (benign floor)", "bans"),
+        ("Queries flagged", "flag rate"),
+        ("AUROC", "AUROC"),
+    ):
         lines = [
             f"| {title} | " + " | ".join(streams) + " |",
             "|---|" + "---:|" * len(streams),
         ]
         for detector in detectors:
-            entries = [entry(by_place[detector, stream]) for stream in streams]
+            entries = [_entry(figures[detector, stream], column) for stream in streams]
             if any(entries):
                 lines.append(f"| {detector} | " + " | ".join(entries) + " |")
         parts.append("\n".join(lines) + "\n")
     return "\n".join(parts)
 
 
-def _bans(record: Record | None) -> str:
-    if record is None:
-        return "not measured"
-    floor, about = record.get("benign_floor"), "~" if record.get("benign_floor_extrapolated") else ""
-    return f"{record['bans']:,}" + ("" if floor is None else f" ({about}{floor:.2f})")
-
-
-def _flagged(record: Record | None) -> str:
-    return "" if record is None or record["flags_to_ban"] == 1 else f"{record['flag_rate']:.2%}"
-
-
-def _auroc(record: Record | None) -> str:
-    return f"{record['auroc']:.3f}" if record is not None and "auroc" in record else ""
+def _entry(figures: dict[str, str], column: str) -> str:
+    if column != "bans":
+        return figures.get(column, "")
+    if not figures:
+        return NOT_MEASURED
+    floor = figures["benign floor"]
+    return figures["bans"] + (f" ({floor})" if floor else "")

@@ -61,16 +61,8 @@ def fetch_set(
 @contextmanager
 def _bar() -> Iterator[Progress]:
     """Yield what `fetch` reports to: one bar, of bytes or images; silent where none can be drawn."""
-    console = options.stderr()
-    columns = (
-        progress.TextColumn("{task.description}"),
-        progress.BarColumn(bar_width=24),
-        progress.TextColumn("{task.fields[amount]}"),
-        progress.TimeRemainingColumn(),
-    )
-    with progress.Progress(
-        *columns, console=console, transient=True, disable=not console.is_terminal
-    ) as drawn:
+    amount = progress.TextColumn("{task.fields[amount]}")
+    with options.bars(amount, progress.TimeRemainingColumn()) as drawn:
         tasks: dict[str, progress.TaskID] = {}
 
         def report(what: str, done: int, of: int | None) -> None:

@@ -4,7 +4,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
-import typer
+from typer import Option
 
 from redhanded.commands import options
 from redhanded.experiments.pages.demo import Demo
@@ -21,14 +21,12 @@ DATA = {"digits": "demo", "cifar10": "small"}
 
 def demo(
     data: Annotated[
-        str, typer.Option(help="digits (embedded, minutes) or cifar10 (from $REDHANDED_DATA, over an hour).")
+        str, Option(help="digits (embedded, minutes) or cifar10 (from $REDHANDED_DATA, over an hour).")
     ] = "digits",
     out: Annotated[
-        Path | None, typer.Option(help="Folder for records and report; default runs/demo or runs/small.")
+        Path | None, Option(help="Folder for records and report; default runs/demo or runs/small.")
     ] = None,
-    pictures: Annotated[
-        Path | None, typer.Option(help="Also write the report's figures as PNG here.")
-    ] = None,
+    pictures: Annotated[Path | None, Option(help="Also write the report's figures as PNG here.")] = None,
     artefacts: options.Artefacts = options.ARTEFACTS,
     device: options.DeviceName = "cpu",
     as_json: options.Json = False,

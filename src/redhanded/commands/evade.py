@@ -4,8 +4,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
-import typer
 from rich.table import Table
+from typer import Argument, Option
 
 from redhanded.commands import options
 from redhanded.detectors import load_bundle
@@ -27,25 +27,19 @@ from redhanded.lab.types import Order
 
 
 def evade(
-    name: Annotated[str, typer.Argument(help=f"The attack: {', '.join(ATTACKS)}.")],
-    detector: Annotated[Path, typer.Option(help="Bundle of the detector to evade.")],
+    name: Annotated[str, Argument(help=f"The attack: {', '.join(ATTACKS)}.")],
+    detector: Annotated[Path, Option(help="Bundle of the detector to evade.")],
     world: options.WorldName = "demo",
     budget: Annotated[
-        int | None, typer.Option(help="Queries of each theft; by default ten per seed of the world's few.")
+        int | None, Option(help="Queries of each theft; by default ten per seed of the world's few.")
     ] = None,
     accuracy: Annotated[
         float | None,
-        typer.Option(help="What the clone must reach, 0 to 1; by default the plain attack's less 2 points."),
+        Option(help="What the clone must reach, 0 to 1; by default the plain attack's less 2 points."),
     ] = None,
-    adaptations: Annotated[
-        str | None, typer.Option(help=f"Comma-separated, of {', '.join(ADAPTATIONS)}; all by default.")
-    ] = None,
-    orders: Annotated[
-        str | None, typer.Option(help=f"Comma-separated, of {', '.join(ORDERS)}; all by default.")
-    ] = None,
-    policies: Annotated[
-        str | None, typer.Option(help=f"Comma-separated, of {', '.join(POLICIES)}; all by default.")
-    ] = None,
+    adaptations: Annotated[str | None, options.several_of(ADAPTATIONS)] = None,
+    orders: Annotated[str | None, options.several_of(ORDERS)] = None,
+    policies: Annotated[str | None, options.several_of(POLICIES)] = None,
     seed: Annotated[int, options.seed("the thefts")] = 0,
     out: options.Out = None,
     artefacts: options.Artefacts = options.ARTEFACTS,

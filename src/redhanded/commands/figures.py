@@ -4,8 +4,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any
 
-import typer
 from matplotlib.figure import Figure
+from typer import Argument, Option
 
 from redhanded.commands import options
 from redhanded.errors import RedhandedError
@@ -22,8 +22,8 @@ from redhanded.experiments.runner.store import read_records
 
 
 def figures(
-    records: Annotated[Path, typer.Argument(help="Folder of records, such as results/small.")],
-    out: Annotated[Path, typer.Option(help="Folder for the pictures.")] = Path("runs/figures"),
+    records: Annotated[Path, Argument(help="Folder of records, such as results/small.")],
+    out: Annotated[Path, Option(help="Folder for the pictures.")] = Path("runs/figures"),
 ) -> None:
     """Draw what queries look like (the paper's Figures 2, 3, 5 and 6) from extraction records.
 

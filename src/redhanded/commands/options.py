@@ -14,6 +14,7 @@ import typer
 from rich import box, progress
 from rich.console import Console
 from rich.table import Table
+from typer import Option
 
 from redhanded.errors import RedhandedError
 from redhanded.experiments.runner.cluster import cluster
@@ -31,7 +32,12 @@ from redhanded.lab.types import Fidelity, Order
 
 def seed(of: str) -> Any:
     """Return the option for a seed of something."""
-    return typer.Option(min=0, max=2**63 - 1, help=f"Seed of {of}.")
+    return Option(min=0, max=2**63 - 1, help=f"Seed of {of}.")
+
+
+def several_of(known: Collection[str]) -> Any:
+    """Return the option for a comma list that `several` reads."""
+    return Option(help=f"Comma-separated, of {', '.join(known)}; all by default.")
 
 
 def _seconds(limit: float | None) -> float | None:
@@ -41,44 +47,40 @@ def _seconds(limit: float | None) -> float | None:
 
 
 WorldName = Annotated[
-    str, typer.Option("--world", help="demo (embedded, minutes), small (CIFAR-10 on a CPU) or paper (a GPU).")
+    str, Option(help="demo (embedded, minutes), small (CIFAR-10 on a CPU) or paper (a GPU).")
 ]
 ModeName = Annotated[
     str,
-    typer.Option("--mode", help="paper: the query that closes an account is answered; enforce: refused."),
+    Option(help="paper: the query that closes an account is answered; enforce: refused."),
 ]
 TimeLimit = Annotated[
     float | None,
-    typer.Option(callback=_seconds, help="Seconds after which to stop; the same command goes on later."),
+    Option(callback=_seconds, help="Seconds after which to stop; the same command goes on later."),
 ]
-DeviceName = Annotated[str, typer.Option("--device", help="cpu, cuda or cuda:N.")]
+DeviceName = Annotated[str, Option(help="cpu, cuda or cuda:N.")]
 EngineName = Annotated[
     str,
-    typer.Option(
-        "--engine",
+    Option(
         help="local: processes of this machine; ray: tasks on the cluster of $RAY_ADDRESS, or on one started "
         "here. All machines of a cluster need redhanded with its lab extra, and share the folders of --out "
-        "and --artefacts.",
+        "and --artefacts."
     ),
 ]
 Jobs = Annotated[
     int | None,
-    typer.Option(
-        "--jobs",
+    Option(
         min=1,
         help="Cells measured at once; by default one a processor core, at most 8, or one on a GPU; on a "
         "cluster of $RAY_ADDRESS as many as it has cores, or GPUs.",
     ),
 ]
-Json = Annotated[bool, typer.Option("--json", help="Print JSON for machines instead of tables.")]
-Out = Annotated[Path | None, typer.Option(help="Folder of the records; default runs/WORLD.")]
+Json = Annotated[bool, Option("--json", help="Print JSON for machines instead of tables.")]
+Out = Annotated[Path | None, Option(help="Folder of the records; default runs/WORLD.")]
 Records = Annotated[
     Path | None,
-    typer.Option(help="Folder of records; default results/WORLD where it exists, else runs/WORLD."),
+    Option(help="Folder of records; default results/WORLD where it exists, else runs/WORLD."),
 ]
-Artefacts = Annotated[
-    Path, typer.Option("--artefacts", help="Folder of trained models and query logs, shared by all runs.")
-]
+Artefacts = Annotated[Path, Option(help="Folder of trained models and query logs, shared by all runs.")]
 MODES: Mapping[str, Mode] = {name: name for name in get_args(Mode)}
 ORDERS: Mapping[str, Order] = {name: name for name in get_args(Order)}
 FIDELITIES: Mapping[str, Fidelity] = {name: name for name in get_args(Fidelity)}
@@ -216,16 +218,17 @@ def _bar(title: str) -> Iterator[Progress]:
     if not stderr().is_terminal:
         yield _lines(title)
         return
-    columns = (
-        progress.TextColumn("{task.description}"),
-        progress.BarColumn(bar_width=24),
-        progress.MofNCompleteColumn(),
-        progress.TimeElapsedColumn(),
-        progress.TimeRemainingColumn(),
-    )
-    with progress.Progress(*columns, console=stderr(), transient=True) as drawn:
+    amounts = (progress.MofNCompleteColumn(), progress.TimeElapsedColumn(), progress.TimeRemainingColumn())
+    with bars(*amounts) as drawn:
         task = drawn.add_task(title, total=None)
         yield lambda done, of: drawn.update(task, completed=done, total=of)
+
+
+def bars(*columns: progress.ProgressColumn) -> progress.Progress:
+    """Return bars on standard error, titles before them and columns behind; none where none can be drawn."""
+    title, bar = progress.TextColumn("{task.description}"), progress.BarColumn(bar_width=24)
+    hidden = not stderr().is_terminal
+    return progress.Progress(title, bar, *columns, console=stderr(), transient=True, disable=hidden)
 
 
 def _lines(title: str) -> Progress:

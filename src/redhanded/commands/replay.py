@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Annotated, Any
 
-import typer
+from typer import Argument, Option
 
 from redhanded.commands import options
 from redhanded.detectors import load_bundle
@@ -16,9 +16,9 @@ from redhanded.lab.data.folder import read_images
 
 def replay(
     stream: Annotated[
-        Path, typer.Argument(help="A query log that `redhanded attack` wrote (…/log), or a folder of images.")
+        Path, Argument(help="A query log that `redhanded attack` wrote (…/log), or a folder of images.")
     ],
-    detector: Annotated[Path, typer.Option(help="Bundle of a calibrated detector.")],
+    detector: Annotated[Path, Option(help="Bundle of a calibrated detector.")],
     mode: options.ModeName = "paper",
     as_json: options.Json = False,
 ) -> None:

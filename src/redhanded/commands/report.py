@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Annotated
 
-import typer
+from typer import Option
 
 from redhanded.commands import options
 from redhanded.experiments.pages.reproduction import write_report
@@ -15,7 +15,7 @@ def report(
     world: options.WorldName = "demo",
     records: options.Records = None,
     artefacts: options.Artefacts = options.ARTEFACTS,
-    out: Annotated[Path, typer.Option(help="Folder for the page and its pictures.")] = Path("docs"),
+    out: Annotated[Path, Option(help="Folder for the page and its pictures.")] = Path("docs"),
 ) -> None:
     """Write reproduction.md: every table and figure of the paper beside what was measured.
 

@@ -1,12 +1,13 @@
 """`redhanded run`."""
 
 from collections.abc import Sequence
+from dataclasses import astuple
 from datetime import timedelta
 from pathlib import Path
 from typing import Annotated
 
-import typer
 from rich.table import Table
+from typer import Argument, Option
 
 from redhanded.commands import options
 from redhanded.experiments.tables import OF_THE_PAPER, TABLES
@@ -18,7 +19,7 @@ from redhanded.experiments.tables.sheet import as_data, for_terminal
 def run(
     tables: Annotated[
         list[str] | None,
-        typer.Argument(
+        Argument(
             help="Tables of the paper, i to xv, or all of them (the default); attacks: every attack once; "
             "defences: what each output defence costs and leaves."
         ),
@@ -32,7 +33,7 @@ def run(
     jobs: options.Jobs = None,
     dry_run: Annotated[
         bool,
-        typer.Option(
+        Option(
             "--dry-run",
             help="Measure nothing; say what is left, and how long it will take going by the records of like "
             "cells on such a device.",
@@ -72,19 +73,10 @@ def _foreseen(left: Sequence[Forecast], world: str) -> Table:
         "was timed are not in it.",
         left=("table",),
     )
-    for part in (*left, _total(left)):
+    sums = map(sum, zip(*(astuple(part)[1:] for part in left), strict=True))
+    for part in (*left, Forecast("all of these", *sums)):
         about = "~" if part.exact < part.timed else ""
         time = f"{about}{timedelta(seconds=round(part.seconds))}" if part.timed else ""
         name = part.table.upper() if part.table in OF_THE_PAPER else part.table
         shown.add_row(name, str(part.left), str(part.timed), time, end_section=part is left[-1])
     return shown
-
-
-def _total(left: Sequence[Forecast]) -> Forecast:
-    return Forecast(
-        "all of these",
-        sum(part.left for part in left),
-        sum(part.timed for part in left),
-        sum(part.seconds for part in left),
-        sum(part.exact for part in left),
-    )

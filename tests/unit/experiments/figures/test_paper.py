@@ -11,7 +11,6 @@ from safetensors.numpy import save_file
 from redhanded.detectors import LikelihoodDetector
 from redhanded.errors import RedhandedError
 from redhanded.experiments.cells import Tune
-from redhanded.experiments.cells.base import save_model
 from redhanded.experiments.cells.datasets import Archived
 from redhanded.experiments.cells.detect import VERDICTS
 from redhanded.experiments.figures.paper import FIGURES
@@ -186,7 +185,7 @@ def blinders(context, *, changed: bool) -> None:
         network = Network()
         network.layers[-1].weight.data.zero_()
         network.layers[-1].bias.data.fill_(0.12 if changed else 0.0)
-        save_model(network, context, cell)
+        cell.save_model(network, context)
         context.store.keep(cell)
 
 
