@@ -1,5 +1,6 @@
 """The command line: data on standard output, progress and errors on standard error."""
 
+import errno
 import sys
 from typing import Annotated, NoReturn
 
@@ -58,6 +59,10 @@ def main() -> None:
         if (error.name or "").startswith("redhanded"):
             raise
         _stop(f"{error.name} is not installed; pip install 'redhanded[lab]'")
+    except OSError as error:
+        if error.errno not in {errno.ENOSPC, errno.EDQUOT}:
+            raise  # a fault of ours: paths that users name are checked where they are first used
+        _stop(f"{error.strerror}: {error.filename}; what was finished is kept, make room and run it again")
     except KeyboardInterrupt:
         _stop(STOPPED, INTERRUPTED)
 

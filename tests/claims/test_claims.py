@@ -7,7 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from redhanded.experiments.claims import CLAIMS, EXPLAINED, Claim, Reader
+from redhanded.experiments.claims import CLAIMS
+from redhanded.experiments.claims.base import Claim
+from redhanded.experiments.claims.explained import EXPLAINED
+from redhanded.experiments.claims.reader import Reader
 from redhanded.experiments.runner.store import Store
 from redhanded.experiments.worlds import WORLDS
 

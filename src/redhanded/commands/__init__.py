@@ -11,7 +11,6 @@ NAMES = ["demo", "attack", "calibrate", "replay", "run", "compare", "evade", "fi
 
 
 def register(app: typer.Typer) -> None:
-    """Add every command to the application."""
     for name in NAMES:
         app.command()(getattr(import_module(f"redhanded.commands.{name}"), name))
     app.add_typer(data.app, name="data")

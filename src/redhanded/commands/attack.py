@@ -45,8 +45,7 @@ def attack(
     ] = None,
     mode: options.ModeName = "paper",
     oracle: Annotated[
-        str | None,
-        Option(help="Your own target: an http(s) URL (see docs/oracle.md) or module:callable."),
+        str | None, Option(help="Your own target: an http(s) URL (see docs/oracle.md) or module:callable.")
     ] = None,
     images: Annotated[Path | None, Option(help="With --oracle: folder of the thief's images.")] = None,
     classes: Annotated[int | None, Option(help="With --oracle: number of classes it knows.")] = None,
@@ -58,8 +57,7 @@ def attack(
         str | None, Option(help=f"Order of a round's queries: {', '.join(ORDERS)}; default: its own.")
     ] = None,
     fidelity: Annotated[
-        str,
-        Option(help="corrected, or released: as the code behind the paper does it, seeds unbalanced."),
+        str, Option(help="corrected, or released: as the code behind the paper does it, seeds unbalanced.")
     ] = "corrected",
     initial: Annotated[
         str | None,

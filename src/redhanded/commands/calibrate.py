@@ -39,8 +39,7 @@ def calibrate(
     detector: Annotated[str, Option(help=f"What judges: {', '.join(DETECTORS)}.")] = "similarity",
     world: options.WorldName = "demo",
     bundle: Annotated[
-        Path | None,
-        Option(help="Tune the detector of this bundle anew instead of training the world's."),
+        Path | None, Option(help="Tune the detector of this bundle anew instead of training the world's.")
     ] = None,
     images: Annotated[Path | None, Option(help="Folder of your own benign images to tune on.")] = None,
     data: Annotated[

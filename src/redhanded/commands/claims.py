@@ -8,7 +8,10 @@ from rich.table import Table
 from rich.text import Text
 
 from redhanded.commands import options
-from redhanded.experiments.claims import CLAIMS, Assessment, Reader, Ruling, judge, summary
+from redhanded.experiments.claims import CLAIMS
+from redhanded.experiments.claims.base import Ruling
+from redhanded.experiments.claims.explained import Assessment, judge, summary
+from redhanded.experiments.claims.reader import Reader
 from redhanded.experiments.runner.store import Store
 
 STYLES: dict[Ruling, str] = {

@@ -40,8 +40,7 @@ def compare(
     out: options.Out = None,
     markdown: Annotated[Path | None, Option(help="Write the tables to this file as well.")] = None,
     pictures: Annotated[
-        Path | None,
-        Option(help="Draw the VAE's likelihood curves (Figures 10, 13, 14) in this folder."),
+        Path | None, Option(help="Draw the VAE's likelihood curves (Figures 10, 13, 14) in this folder.")
     ] = None,
     artefacts: options.Artefacts = options.ARTEFACTS,
     device: options.DeviceName = "cpu",
@@ -170,10 +169,7 @@ def as_markdown(found: Found) -> str:
         ("Queries flagged", "flag rate"),
         ("AUROC", "AUROC"),
     ):
-        lines = [
-            f"| {title} | " + " | ".join(streams) + " |",
-            "|---|" + "---:|" * len(streams),
-        ]
+        lines = [f"| {title} | " + " | ".join(streams) + " |", "|---|" + "---:|" * len(streams)]
         for detector in detectors:
             entries = [_entry(figures[detector, stream], column) for stream in streams]
             if any(entries):

@@ -7,14 +7,8 @@ from typing import Annotated
 from typer import Option
 
 from redhanded.commands import options
+from redhanded.experiments.pages import demo_page
 from redhanded.experiments.pages.demo import Demo
-from redhanded.experiments.pages.demo_page import (
-    benign_table,
-    encoder_table,
-    result_table,
-    write_pictures,
-    write_report,
-)
 
 DATA = {"digits": "demo", "cifar10": "small"}
 
@@ -45,9 +39,9 @@ def demo(
     story = Demo.of(world, ("per-pair", "released") if world.name == "small" else ("per-pair",))
     options.prepare(story.cells, context)
     view = story.view(context)
-    write_report(folder / "report.html", view)
+    demo_page.write_report(folder / "report.html", view)
     if pictures is not None:
-        write_pictures(pictures, view)
+        demo_page.write_pictures(pictures, view)
     data_out = {
         "rows": [asdict(row) for row in view.rows],
         "honest": [asdict(row) for row in view.heldout],
@@ -55,5 +49,9 @@ def demo(
         "victim_accuracy": view.victim_accuracy,
         "delta": view.delta,
     }
-    options.say([result_table(view), benign_table(view), encoder_table(view)], data_out, as_json=as_json)
+    options.say(
+        [demo_page.result_table(view), demo_page.benign_table(view), demo_page.encoder_table(view)],
+        data_out,
+        as_json=as_json,
+    )
     options.tell(f"Report: {folder / 'report.html'}")

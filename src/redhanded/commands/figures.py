@@ -9,15 +9,8 @@ from typer import Argument, Option
 
 from redhanded.commands import options
 from redhanded.errors import RedhandedError
+from redhanded.experiments.figures import queries
 from redhanded.experiments.figures.picture import save
-from redhanded.experiments.figures.queries import (
-    OF_THE_PAPER,
-    confidence_histograms,
-    confidence_over_queries,
-    crossed_samples,
-    plain,
-    traits_by_attack,
-)
 from redhanded.experiments.runner.store import read_records
 
 
@@ -34,7 +27,7 @@ def figures(
     world's attacks: targets reached, distortion, overfitting, diversity of features.
     """
     read = list(read_records(records))
-    found = plain(record for record in read if record.get("kind") == "extraction")
+    found = queries.plain(record for record in read if record.get("kind") == "extraction")
     if not found:
         raise RedhandedError(
             f"records: {records} holds no extraction records; make some with `redhanded run`"
@@ -50,16 +43,16 @@ def _drawn(records: list[dict[str, Any]], detections: list[dict[str, Any]]) -> I
     for world in sorted({record["world"] for record in records}):
         largest = max(record["n_seed"] for record in records if record["world"] == world)
         chosen = [r for r in records if r["world"] == world and r["n_seed"] in (0, largest)]
-        yield f"traits-{world}", traits_by_attack(chosen, detections)
+        yield f"traits-{world}", queries.traits_by_attack(chosen, detections)
     crafting = [record for record in records if "traits_crossed_victim" in record]
     for world, n_seed in sorted({(record["world"], record["n_seed"]) for record in crafting}):
         sized = [r for r in crafting if (r["world"], r["n_seed"]) == (world, n_seed)]
         for ours, suffix in ((True, ""), (False, "-others")):
-            chosen = [r for r in sized if (r["attack"] in OF_THE_PAPER) == ours]
+            chosen = [r for r in sized if (r["attack"] in queries.OF_THE_PAPER) == ours]
             if chosen:
-                yield f"crossed-{world}-{n_seed}{suffix}", crossed_samples(chosen)
-                yield f"confidence-{world}-{n_seed}{suffix}", confidence_histograms(chosen)
+                yield f"crossed-{world}-{n_seed}{suffix}", queries.crossed_samples(chosen)
+                yield f"confidence-{world}-{n_seed}{suffix}", queries.confidence_histograms(chosen)
     for record in records:
         if "traits_queries" in record and "traits_crossed_victim" not in record:
             name = f"confidence-{record['world']}-{record['attack']}-{record['seed']}"
-            yield name, confidence_over_queries(record)
+            yield name, queries.confidence_over_queries(record)

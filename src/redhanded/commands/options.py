@@ -50,8 +50,7 @@ WorldName = Annotated[
     str, Option(help="demo (embedded, minutes), small (CIFAR-10 on a CPU) or paper (a GPU).")
 ]
 ModeName = Annotated[
-    str,
-    Option(help="paper: the query that closes an account is answered; enforce: refused."),
+    str, Option(help="paper: the query that closes an account is answered; enforce: refused.")
 ]
 TimeLimit = Annotated[
     float | None,
@@ -77,8 +76,7 @@ Jobs = Annotated[
 Json = Annotated[bool, Option("--json", help="Print JSON for machines instead of tables.")]
 Out = Annotated[Path | None, Option(help="Folder of the records; default runs/WORLD.")]
 Records = Annotated[
-    Path | None,
-    Option(help="Folder of records; default results/WORLD where it exists, else runs/WORLD."),
+    Path | None, Option(help="Folder of records; default results/WORLD where it exists, else runs/WORLD.")
 ]
 Artefacts = Annotated[Path, Option(help="Folder of trained models and query logs, shared by all runs.")]
 MODES: Mapping[str, Mode] = {name: name for name in get_args(Mode)}
@@ -106,7 +104,6 @@ def chosen(known: Mapping[str, T], name: str, field: str) -> T:
 
 
 def listed(names: str | None) -> list[str]:
-    """Return the names of a comma list."""
     return [name.strip().lower() for name in (names or "").split(",") if name.strip()]
 
 
@@ -196,7 +193,6 @@ def prepare(cells: Sequence[Cell], context: Context) -> None:
 
 
 def announce(cell: Cell, place: int, of: int) -> None:
-    """Tell which cell starts."""
     tell(f"[{place + 1}/{of}] {cell.label}")
 
 
@@ -266,7 +262,6 @@ def say(tables: Sequence[Table | str], data: Any, *, as_json: bool) -> None:
 
 
 def tell(line: str) -> None:
-    """Print a line on standard error."""
     stderr().print(line, highlight=False, markup=False)
 
 

@@ -63,7 +63,6 @@ def run(
 
 
 def _foreseen(left: Sequence[Forecast], world: str) -> Table:
-    """Return what is left as a table for a terminal."""
     shown = options.sheet(
         f"What is left ({world} world)",
         ("table", "cells left", "of these timed", "time"),

@@ -85,6 +85,5 @@ class Search:
         return nominated[order], measured[order]
 
     def join(self, place: int) -> None:
-        """Add a query to the history."""
         self.history.append(self._queries.features[place], float(self._queries.norms[place]))
         self._joined.append(place)

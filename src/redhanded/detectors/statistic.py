@@ -94,12 +94,7 @@ class StatisticDetector(CountingDetector[T]):
 
 
 def judge(
-    memory: Tally,
-    queries: Iterable[Evidence],
-    threshold: float,
-    flags_to_ban: int,
-    *,
-    lasts: bool = False,
+    memory: Tally, queries: Iterable[Evidence], threshold: float, flags_to_ban: int, *, lasts: bool = False
 ) -> Verdict:
     """Alarm at every statistic below `threshold` (strict); `flags_to_ban` flags close the account.
 

@@ -8,6 +8,7 @@ from typing import ClassVar, NamedTuple, Protocol, runtime_checkable
 import numpy as np
 import torch
 
+from redhanded.detectors import checks
 from redhanded.detectors.base import Verdict
 from redhanded.errors import RedhandedError
 from redhanded.guard import Guard
@@ -58,7 +59,7 @@ class Rotation:
     queries: ClassVar[int | None] = None
 
     def __post_init__(self) -> None:
-        _check_positive("accounts", self.accounts)
+        checks.least(1, accounts=self.accounts)
 
     def seats(self) -> Iterator[int]:
         return cycle(range(self.accounts))
@@ -73,7 +74,7 @@ class RandomAssignment:
     queries: ClassVar[int | None] = None
 
     def __post_init__(self) -> None:
-        _check_positive("accounts", self.accounts)
+        checks.least(1, accounts=self.accounts)
 
     def seats(self) -> Iterator[int]:
         """Draw the seats; the same with every call."""
@@ -90,15 +91,10 @@ class LeaveAfter:
     accounts: ClassVar[int] = 1
 
     def __post_init__(self) -> None:
-        _check_positive("queries", self.queries)
+        checks.least(1, queries=self.queries)
 
     def seats(self) -> Iterator[int]:
         return repeat(0)
-
-
-def _check_positive(name: str, value: int) -> None:
-    if value < 1:
-        raise RedhandedError(f"{name}: {value} must be at least 1")
 
 
 class Judgement(NamedTuple):
@@ -138,7 +134,7 @@ class SybilClient:
         batch: int = BATCH,
         watch: Watch = _forget,
     ) -> None:
-        _check_positive("batch", batch)
+        checks.least(1, batch=batch)
         self.guard = guard
         self._names = (f"{prefix}-{n}" for n in count(1))
         self._open = list(islice(self._names, policy.accounts))

@@ -25,3 +25,16 @@ def test_only_a_path_that_was_named_is_the_users_mistake(
     monkeypatch.setattr(commands, "register", broken)
     with pytest.raises(FileNotFoundError):
         cli.main()
+
+
+def test_a_full_disk_is_one_line(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device", "runs/demo")
+
+    monkeypatch.setattr(commands, "register", full)
+    with pytest.raises(SystemExit) as stopped:
+        cli.main()
+    assert stopped.value.code == 2
+    told = capsys.readouterr().err
+    assert told.startswith("redhanded: No space left on device: runs/demo; what was finished is kept")
+    assert told.count("\n") == 1

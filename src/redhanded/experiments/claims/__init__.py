@@ -10,31 +10,8 @@ from redhanded.experiments.claims import (
     query_sets,
     similarity,
 )
-from redhanded.experiments.claims.base import RULINGS, Claim, Judgement, Ruling
-from redhanded.experiments.claims.explained import EXPLAINED, Assessment, judge, summary
-from redhanded.experiments.claims.reader import Reader
+from redhanded.experiments.claims.base import Claim
 
-__all__ = [
-    "CLAIMS",
-    "EXPLAINED",
-    "RULINGS",
-    "Assessment",
-    "Claim",
-    "Judgement",
-    "Reader",
-    "Ruling",
-    "judge",
-    "summary",
-]
-
-CLAIMS: tuple[Claim, ...] = (
-    *attacks.CLAIMS,
-    *crossing.CLAIMS,
-    *confidence.CLAIMS,
-    *query_sets.CLAIMS,
-    *similarity.CLAIMS,
-    *adaptive.CLAIMS,
-    *data_free.CLAIMS,
-    *likelihood.CLAIMS,
-)
+SECTIONS = (attacks, crossing, confidence, query_sets, similarity, adaptive, data_free, likelihood)
+CLAIMS: tuple[Claim, ...] = tuple(claim for section in SECTIONS for claim in section.CLAIMS)
 """In the order in which the paper makes them."""

@@ -50,7 +50,6 @@ class Beside:
         return self.accuracy.keeps(by)
 
     def written(self, name: str, other: str = NONE) -> str:
-        """Write both."""
         prices, shares = self.price, self.accuracy
         ours = f"{name} {bans(prices.one)} at {percent(shares.one)}"
         return f"{ours}, {other} {bans(prices.other)} at {percent(shares.other)} of {prices.one.seeds}"
@@ -159,7 +158,6 @@ class Price:
 
     @property
     def bans(self) -> float:
-        """What the thief pays."""
         return self.beside_floor.one.mean
 
 

@@ -17,12 +17,10 @@ CLAIMS = Claims()
 
 
 def _share(read: Reader, table: str, attack: str, model: Model) -> Sample:
-    """The share of all crafted samples that crossed."""
     return overall(read, table, attack, f"traits_crossed_{model}")
 
 
 def _idle(read: Reader, table: str) -> list[str]:
-    """The attacks that crafted nothing."""
     found = []
     for attack in JBAS:
         try:

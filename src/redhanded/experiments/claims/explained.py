@@ -5,54 +5,20 @@ no verdict: what it explains fails, and is shown and counted as failing. It is a
 docs/decisions.md has more, and docs/reproduction.md the small world's figures.
 """
 
+import tomllib
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from importlib import resources
 
 from redhanded.experiments.claims.base import RULINGS, Claim, Judgement
 from redhanded.experiments.claims.reader import Reader
 
-_COPIES = "copies of few digits teach much, as clones are far below the victim"
-_VAE = "a small VQ-VAE of few updates bans honest users as often as thieves"
-_ORDER = "JB-top3 sends a source's variants in a row, the two many sources at a time by target"
-_DEMO = {
-    "cw-bs-below-baseline-few": _COPIES,
-    "gain-few": _COPIES,
-    "gain-many": _COPIES,
-    "likeness-ranks-few": "grey digits teach as much, or more",
-    "low-quality-jba-wins": "fresh crops of the two photographs teach more than copies of the seeds",
-    "cw-bs-more-than-top3": _ORDER,
-    "fpr-held": "photographs are crops of the same two, many near-duplicates; grey digits exceed it, too",
-    "noise-and-colour-raise": "all but uniform noise evade on pixels, and that does next to nothing",
-    "scale-best-blinding": "translation and the auto-encoder pay less than scaling, at no cost",
-    "auto-encoder-costs": "digits are read through its noise",
-    "contrast-costs": "on pixels it costs little",
-    "likelihood-outperforms": _VAE,
-    "likelihood-either-or": _VAE,
+_STATED = resources.files("redhanded.experiments.claims").joinpath("explained.toml")
+EXPLAINED: Mapping[str, Mapping[str, str]] = {
+    world: {claim: why for why, claims in reasons.items() for claim in claims}
+    for world, reasons in tomllib.loads(_STATED.read_text(encoding="utf-8")).items()
 }
-
-_LITTLE = "copies teach little to a surrogate that starts from random weights"
-_UPDATES = "the VQ-VAE learns for a fraction of the original's updates"
-_BLIND = "tuned on CIFAR-10 and its like it bans hardly anybody, JB-top3 or honest user"
-_SMALL = {
-    "pgd-best-few": "PGD's clone learns nothing from what it crafts; binary search's is of its seeds alone",
-    "cw-stays-on-victim": "few cross in the first round, more in those that follow",
-    "many-seeds-cross-more": "few seeds craft more rounds than many, and later rounds cross more",
-    "dfme-ends-far-above-chance": "the paper's is at chance, too, after about as many queries",
-    "pgd-beats-seeds-many": _LITTLE,
-    "gain-by-set": _LITTLE,
-    "likeness-ranks-few": "one seed a set, and clones of CIFAR-10's few seeds vary as much as the sets do",
-    "low-quality-jba-wins": "the rest of SVHN's images teach more than copies of the seeds do",
-    "cw-bs-more-than-top3": _ORDER,
-    "fpr-held": "δ was tuned on CIFAR-10's training images; other sets are a little above or below",
-    "noise-and-colour-raise": "on pixels they lower the price; most raise it in the released reading",
-    "contrast-costs": "on pixels contrast costs nothing; in the released reading it does",
-    "likelihood-outperforms": _UPDATES,
-    "likelihood-false-alarms": _BLIND,
-    "likelihood-either-or": _BLIND,
-}
-
-EXPLAINED: Mapping[str, Mapping[str, str]] = {"demo": _DEMO, "small": _SMALL, "paper": {}}
 """By world and claim."""
 
 

@@ -33,7 +33,6 @@ def _beside_seeds(read: Reader, table: str, row: str, attack: str) -> Pair:
 
 
 def _best_of_set(read: Reader, table: str, row: str) -> Pair:
-    """What the better JBA adds to the seeds of a set."""
     return max((_beside_seeds(read, table, row, attack) for attack in BOTH), key=lambda pair: pair.gain)
 
 

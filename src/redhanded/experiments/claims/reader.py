@@ -46,7 +46,6 @@ class Rows(Generic[Row, Figure]):
         return self.every(confirms), between.join(write(*row) for row in self.found.items()) + self.rest
 
     def least(self, measure: Callable[[Figure], float]) -> Row:
-        """Return the row whose figure measures least."""
         return min(self.found, key=lambda row: measure(self.found[row]))
 
     @property
@@ -76,7 +75,6 @@ class Reader:
     _made: dict[str, Table] = field(default_factory=dict)
 
     def table(self, name: str) -> Table:
-        """Return a table, made once."""
         if name not in TABLES:
             raise NotMeasuredError(f"Table {name.upper()} is not measured")
         if name not in self._made:
@@ -84,7 +82,6 @@ class Reader:
         return self._made[name]
 
     def entry(self, table: str, row: str, column: str) -> Entry:
-        """Return a place of a table."""
         return self.table(table).find(row, column)
 
     def rows(self, table: str, column: str) -> list[str]:
@@ -108,7 +105,6 @@ class Reader:
         return self.figure_of(self.entry(table, row, column), f"Table {table.upper()}: {row}, {column}")
 
     def figure_of(self, entry: Entry, place: str) -> Sample:
-        """Return what an entry shows."""
         self.records_of(entry, place)
         try:
             return Sample.of(entry.values(self.look))

@@ -44,7 +44,6 @@ class Sample:
         return cls(mean(values), max(values) - min(values), len(values))
 
     def times(self, factor: float) -> "Sample":
-        """Return a multiple of it."""
         return Sample(factor * self.mean, factor * self.range, self.count)
 
     @property
@@ -83,7 +82,6 @@ class Pair:
 
     @property
     def turned(self) -> "Pair":
-        """The second beside the first."""
         return Pair(self.other, self.one, self.least)
 
     @property
@@ -105,7 +103,6 @@ class Pair:
         return self.turned.beats(by)
 
     def written(self, one: str, other: str, write: "Callable[[Sample], str]") -> str:
-        """Write both under their names."""
         return f"{one} {write(self.one)}, {other} {write(self.other)} of {self.one.seeds}{self.doubt}"
 
     def keeps(self, by: float = 0.0) -> Answer:
@@ -127,21 +124,17 @@ def within(one: float, other: float, by: float) -> bool:
 
 
 def percent(share: float | Sample) -> str:
-    """Write a share."""
     return f"{share.mean if isinstance(share, Sample) else share:.1%}"
 
 
 def points(difference: float) -> str:
-    """Write a difference of shares in points."""
     return f"{100 * difference:+.1f}"
 
 
 def bans(price: float | Sample) -> str:
-    """Write bans in fractions."""
     count = price.mean if isinstance(price, Sample) else price
     return f"{count:,.0f}" if count >= 100 else f"{count:.3g}"
 
 
 def listed(parts: Iterable[str]) -> str:
-    """Join figures to one line."""
     return ", ".join(parts)

@@ -70,7 +70,6 @@ def _column(attack: str) -> str:
 
 
 def _places(read: Reader) -> list[tuple[str, str]]:
-    """The sets and attacks of Table VIII that can be measured here."""
     return [(row, attack) for attack in (JB_TOP3, JBA_PGD) for row in read.rows("viii", _column(attack))]
 
 

@@ -31,10 +31,7 @@ def _sheet(rows: list[tuple[str, Images]]) -> Figure:
     with styled():
         figure = Figure(figsize=(WIDTH, 0.1 + 0.73 * len(rows)), dpi=DPI)
         grid = figure.subplots(
-            len(rows),
-            len(rows[0][1]),
-            squeeze=False,
-            gridspec_kw={"wspace": 0.05, "hspace": 0.05},
+            len(rows), len(rows[0][1]), squeeze=False, gridspec_kw={"wspace": 0.05, "hspace": 0.05}
         )
         figure.subplots_adjust(left=0.16, right=0.995, top=0.99, bottom=0.01)
         for line, (name, images) in zip(grid, rows, strict=True):

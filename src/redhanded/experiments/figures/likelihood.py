@@ -32,9 +32,7 @@ def judged(
     }
 
 
-def running_means(
-    likelihood: FeatureArray,
-) -> tuple[Float64[np.ndarray, " n"], Float64[np.ndarray, " n"]]:
+def running_means(likelihood: FeatureArray) -> tuple[Float64[np.ndarray, " n"], Float64[np.ndarray, " n"]]:
     """Return A_t and s_t, the spread of A_1, ..., A_t, of one uninterrupted account (paper §VI-B)."""
     counts = np.arange(1, len(likelihood) + 1)
     mean = np.cumsum(likelihood[:, 0], dtype=np.float64) / counts

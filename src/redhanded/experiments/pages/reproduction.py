@@ -7,7 +7,9 @@ from pathlib import Path
 
 from redhanded.errors import RedhandedError
 from redhanded.experiments.cells.calibrate import stream_name
-from redhanded.experiments.claims import CLAIMS, Reader, judge, summary
+from redhanded.experiments.claims import CLAIMS
+from redhanded.experiments.claims.explained import judge, summary
+from redhanded.experiments.claims.reader import Reader
 from redhanded.experiments.figures.paper import FIGURES
 from redhanded.experiments.figures.picture import Picture, save
 from redhanded.experiments.pages.render import render

@@ -128,7 +128,6 @@ class World:
         return cells.Calibrate(self.name, self.train_encoder(loss), self.tuning)
 
     def honest_user(self, loss: Loss = "per-pair") -> cells.Honest:
-        """The held-out honest stream before that detector."""
         return cells.Honest(self.calibrate(loss), self.honest)
 
     def random_sampling(self, n_seed: int, seed: int = 0, query_set: Data | None = None) -> cells.Extract:

@@ -38,7 +38,6 @@ class _Rows:
     """Squared, of the best."""
 
     def only(self, keep: Bool[Tensor, " n"]) -> "_Rows":
-        """Return the rows to keep."""
         places = keep.nonzero()[:, 0]
         return _Rows(*(getattr(self, field.name)[places] for field in fields(self)))
 
@@ -134,7 +133,6 @@ class CarliniWagner:
         return loss.detach(), squared.detach(), reached, images.detach(), gradient
 
     def _descend(self, rows: _Rows, gradient: Tensor, step: int) -> None:
-        """Take a step of Adam."""
         rows.mean.lerp_(gradient, 1 - BETAS[0])
         rows.square.mul_(BETAS[1]).addcmul_(gradient, gradient, value=1 - BETAS[1])
         scale = (rows.square / (1 - BETAS[1] ** step)).sqrt_().add_(TINY)

@@ -134,7 +134,6 @@ class Dfme:
                 )
 
     def _set_rates(self, players: Players, sent: int) -> None:
-        """Let both learning rates fall at the milestones."""
         fallen = self.lr_factor ** sum(sent >= share * self.budget for share in self.lr_milestones)
         players.student_sgd.param_groups[0]["lr"] = fallen * self.student_lr
         players.crafter_adam.param_groups[0]["lr"] = fallen * self.generator_lr

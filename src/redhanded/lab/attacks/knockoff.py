@@ -68,7 +68,6 @@ class Policy:
 
     @property
     def left(self) -> int:
-        """Images not drawn yet."""
         return int(self._left[0].sum())
 
     def draw(self) -> Draw:
@@ -115,7 +114,6 @@ class Rewards:
     def __call__(
         self, answer: Float[Tensor, " classes"], thief_log_probabilities: Float[Tensor, " classes"]
     ) -> float:
-        """Return the reward of the next answer."""
         answer, thief = answer.double(), thief_log_probabilities.double()
         self._seen += 1
         self._mean_answer = self._mean_answer + (answer - self._mean_answer) / self._seen

@@ -33,7 +33,6 @@ class Pairs(NamedTuple):
     """Halvings until the ends are close enough."""
 
     def rows(self, rows: Int[Tensor, " r"] | slice) -> "Pairs":
-        """Return some of them."""
         return Pairs(*(part[rows] for part in self))
 
 

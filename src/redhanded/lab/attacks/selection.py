@@ -57,7 +57,6 @@ def k_center(
 
 
 def _nearest(block: Float[Tensor, "b d"], centres: Float[Tensor, "m d"]) -> Float[Tensor, " b"]:
-    """Return each row's distance to the centre nearest to it."""
     nearest = block.new_full((len(block),), torch.inf)
     for part in torch.split(centres, BLOCK):
         if len(part) > 0:

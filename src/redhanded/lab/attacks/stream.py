@@ -22,7 +22,6 @@ class Stream:
 
     @property
     def left(self) -> int:
-        """Queries that may still be sent."""
         return self._budget - self.sent
 
     def send(

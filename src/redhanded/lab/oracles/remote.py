@@ -35,7 +35,6 @@ class Pace:
     """When the next batch may leave."""
 
     def take(self, images: int) -> None:
-        """Wait until `images` may leave."""
         wait = self.ready - self.clock()
         if wait > 0:
             self.sleep(wait)
