@@ -1,5 +1,6 @@
 """The command line as a stranger meets it: one clear line and exit code 2 for what they can cause."""
 
+import copy
 import json
 import os
 import signal
@@ -13,6 +14,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from redhanded import cli
 from redhanded.detectors import SimilarityDetector, save_bundle
 from redhanded.detectors.encoder import OnnxEncoder
 from redhanded.detectors.pairs import calibrate_similarity
@@ -83,9 +85,15 @@ def folder(tmp_path):
         (("figures", "."), "records"),
     ],
 )
-def test_bad_words(tmp_path, words, named):
+def test_bad_words(tmp_path, monkeypatch, capsys, words, named):
     """Unknown names, missing data and missing bundles are named with their fix."""
-    one_line(redhanded(*words, cwd=tmp_path, REDHANDED_DATA=str(tmp_path / "empty")), named)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("REDHANDED_DATA", str(tmp_path / "empty"))
+    monkeypatch.setattr(sys, "argv", ["redhanded", *words])
+    monkeypatch.setattr(cli, "app", copy.deepcopy(cli.app))  # commands are added to it
+    with pytest.raises(SystemExit) as stopped:  # in this process: to start another takes seconds
+        cli.main()
+    one_line(subprocess.CompletedProcess(words, stopped.value.code, "", capsys.readouterr().err), named)
 
 
 def test_truncated_archive(tmp_path):

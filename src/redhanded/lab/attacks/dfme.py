@@ -138,7 +138,7 @@ class Dfme:
         players.student_sgd.param_groups[0]["lr"] = fallen * self.student_lr
         players.crafter_adam.param_groups[0]["lr"] = fallen * self.generator_lr
 
-    def _players(self, student: nn.Module, crafter: ImageGenerator, device: torch.device) -> Players:
+    def _players(self, student: nn.Module, crafter: nn.Module, device: torch.device) -> Players:
         sgd = torch.optim.SGD(
             student.parameters(),
             lr=self.student_lr,

@@ -5,7 +5,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from redhanded.lab.attacks.generator import ImageGenerator, moved
+from redhanded.lab.attacks.generator import moved
 from redhanded.lab.training import State
 from redhanded.types import Float
 
@@ -14,7 +14,7 @@ class Players(NamedTuple):
     """Who learns, and by what."""
 
     student: nn.Module
-    crafter: ImageGenerator
+    crafter: nn.Module
     student_sgd: torch.optim.Optimizer
     crafter_adam: torch.optim.Optimizer
     device: torch.device
