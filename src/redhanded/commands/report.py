@@ -1,4 +1,4 @@
-"""`redhanded report`."""
+"""`redhanded report`: write the page of all tables."""
 
 from pathlib import Path
 from typing import Annotated

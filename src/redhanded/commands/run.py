@@ -1,4 +1,4 @@
-"""`redhanded run`."""
+"""`redhanded run`: measure tables and print them."""
 
 from collections.abc import Sequence
 from dataclasses import astuple
@@ -13,7 +13,7 @@ from redhanded.commands import options
 from redhanded.experiments.tables import OF_THE_PAPER, TABLES
 from redhanded.experiments.tables.bundles import bundles
 from redhanded.experiments.tables.forecast import Forecast, forecast
-from redhanded.experiments.tables.sheet import as_data, for_terminal
+from redhanded.experiments.tables.printing import as_data, for_terminal
 
 
 def run(

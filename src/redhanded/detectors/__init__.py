@@ -1,4 +1,8 @@
-"""Detectors: shared, immutable judges over per-account memories. Importing this never imports torch."""
+"""Detectors: shared, immutable judges over per-account memories. Importing this never imports torch.
+
+A new one has a module here and an entry of `bundle.KINDS`, a judge in `experiments.cells.judges`, an entry of
+`experiments.worlds.detectors.DETECTORS`, and a row of the contracts in `tests/contracts/detectors_table.py`.
+"""
 
 from redhanded.detectors.base import Detector, Encoder, Verdict
 from redhanded.detectors.blacklight import BlacklightDetector
@@ -7,7 +11,7 @@ from redhanded.detectors.hoda import HodaDetector
 from redhanded.detectors.likelihood import LikelihoodDetector
 from redhanded.detectors.outliers import OutlierDetector
 from redhanded.detectors.prada import PradaDetector
-from redhanded.detectors.similarity import SimilarityDetector, SimilarityMemory
+from redhanded.detectors.similarity import SimilarityDetector
 from redhanded.detectors.stateful import StatefulDetector
 
 __all__ = [
@@ -19,7 +23,6 @@ __all__ = [
     "OutlierDetector",
     "PradaDetector",
     "SimilarityDetector",
-    "SimilarityMemory",
     "StatefulDetector",
     "Verdict",
     "load_bundle",

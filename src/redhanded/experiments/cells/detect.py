@@ -1,4 +1,4 @@
-"""Streams before the detector: an honest user's, and a thief's."""
+"""Streams before the detector, an honest user's and a thief's: what Tables VII to XV are measured by."""
 
 import time
 from dataclasses import dataclass, field

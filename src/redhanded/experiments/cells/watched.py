@@ -13,8 +13,8 @@ from redhanded.experiments.cells.detect import Honest
 from redhanded.experiments.cells.extract import Extract
 from redhanded.experiments.cells.tune import Tune
 from redhanded.experiments.cells.tuned import digest_of
+from redhanded.experiments.measure.live import Bench, Remembering, SaveFile
 from redhanded.experiments.measure.steal import Tally
-from redhanded.experiments.measure.watching import Bench, Remembering, SaveFile
 from redhanded.experiments.runner.context import Cell, Context
 from redhanded.experiments.runner.store import Record
 from redhanded.lab.adaptive.filtering import QueryFilter, chain

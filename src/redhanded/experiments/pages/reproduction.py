@@ -17,8 +17,8 @@ from redhanded.experiments.runner.context import Cell, Context
 from redhanded.experiments.runner.store import Record, read_records
 from redhanded.experiments.tables import OF_THE_PAPER
 from redhanded.experiments.tables.bundles import bundles
+from redhanded.experiments.tables.printing import as_markdown
 from redhanded.experiments.tables.remarks import REMARKS
-from redhanded.experiments.tables.sheet import as_markdown
 from redhanded.experiments.worlds.world import World
 from redhanded.lab.models import Architecture
 

@@ -1,4 +1,4 @@
-"""Jacobian-based augmentation (Algorithm 1): grow a transfer set by pushing it towards other classes."""
+"""Jacobian-based augmentation (Algorithm 1): JB-top3, JBA-PGD and their like; `perturb` holds the steps."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace

@@ -20,7 +20,7 @@ from redhanded.experiments.runner.store import Store
 from redhanded.experiments.tables.base import Entry, Table
 from redhanded.experiments.tables.bundles import NOT_RECORDED, bundles, named
 from redhanded.experiments.tables.comparison import Comparison
-from redhanded.experiments.tables.sheet import as_data, as_markdown
+from redhanded.experiments.tables.printing import as_data, as_markdown
 from redhanded.experiments.worlds import WORLDS
 from redhanded.guard import Guard
 from tiny import tiny

@@ -9,7 +9,7 @@ import pytest
 from redhanded.experiments.cells.datasets import Archived
 from redhanded.experiments.tables import OF_THE_PAPER, TABLES
 from redhanded.experiments.tables.base import Entry, Table
-from redhanded.experiments.tables.sheet import as_data, as_markdown, for_terminal
+from redhanded.experiments.tables.printing import as_data, as_markdown, for_terminal
 from redhanded.experiments.worlds import WORLDS
 from tiny import tiny
 

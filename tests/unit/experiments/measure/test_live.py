@@ -10,9 +10,9 @@ from torch import nn
 from redhanded.detectors import BlacklightDetector, PradaDetector, SimilarityDetector
 from redhanded.errors import OutOfTimeError
 from redhanded.experiments.measure.characterise import Characteriser
+from redhanded.experiments.measure.live import Bench, SaveFile
 from redhanded.experiments.measure.replay import replay
 from redhanded.experiments.measure.steal import Tally
-from redhanded.experiments.measure.watching import Bench, SaveFile
 from redhanded.lab.adaptive.filtering import Filtering, QueryFilter
 from redhanded.lab.training import Checkpoint
 from redhanded.lab.types import Round
