@@ -19,7 +19,7 @@ class Encoder(Protocol):
 
     @property
     def digest(self) -> str:
-        """Of the weights: features of two encoders with equal digests may be compared."""
+        """A hash of the weights: features of two encoders with equal digests may be compared."""
         ...
 
     def __call__(self, images: ImageArray) -> FeatureArray: ...
@@ -86,10 +86,10 @@ class Detector(Protocol[M]):
         ...
 
     @property
-    def scope(self) -> Scope: ...
+    def scope(self) -> Scope: ...  # whether a memory is of one account or of all
 
     def features(self, images: np.ndarray) -> FeatureArray:
-        """Embed images; stateless, each row independent of the rest of its batch; checks the images."""
+        """Embed images [n, c, h, w] in [0, 1], each by itself; raises `RedhandedError` for anything else."""
         ...
 
     def new_memory(self) -> M: ...

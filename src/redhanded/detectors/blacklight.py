@@ -43,7 +43,7 @@ class BlacklightDetector(StatisticDetector[BlacklightMemory]):
     in common with the earlier query that has most of them. Queries that alarm are remembered as well.
 
     Args:
-        threshold: strict; 0.5 is more than 25 shared of 50 (the source's notes; its port alarms at 25).
+        threshold: alarm strictly below; 0.5 is more than 25 of 50 (the source's notes; its port: from 25 on).
         image_shape: (channels, height, width) of the images.
         window: pixels of a window, over channels, rows and columns in this order (port, CIFAR-10: 20).
         stride: pixels from one window to the next.

@@ -43,8 +43,8 @@ def save_bundle(
 ) -> None:
     """Write a detector of `KINDS`, whose encoder, if any, is an `OnnxEncoder`; `provenance`: what tuned it.
 
-    Its fields are the encoder's graph, arrays, and settings in the manifest, which carries the digests of
-    the other files and its own.
+    Its fields become the encoder's graph, arrays, and settings in the manifest. That carries the digests of
+    the other files and its own, and is written last: a bundle without it is an unfinished one.
     """
     kind = next((name for name, made in KINDS.items() if type(detector) is made), None)
     if kind is None:
@@ -83,7 +83,7 @@ def copy_bundle(source: Path, target: Path) -> None:
 
 
 def _files(directory: Path) -> list[Path]:
-    """The manifest is the last, so that a bundle without a manifest is an unfinished one."""
+    """In the order in which they are written."""
     return [directory / name for name in (ARRAYS, ENCODER, MANIFEST)]
 
 
@@ -104,7 +104,7 @@ def _manifest_digest(manifest: dict[str, Any]) -> str:
 
 
 def bundle_digest(directory: Path) -> str:
-    """Return the SHA-256 of the bundle's files: arrays, encoder, manifest, each after its length."""
+    """Return the SHA-256 of arrays, encoder, manifest, each after its length; equal digests, one detector."""
     hashed = hashlib.sha256()
     for file in _files(directory):
         content = file.read_bytes() if file.is_file() else b""

@@ -15,7 +15,7 @@ class OnnxEncoder:
     """Images [n, c, h, w] in [0, 1] to features [n, d]. The graph normalises; callers never do.
 
     `graph` is a serialised ONNX model with one input, `images` [n, c, h, w], and one output, [n, d], float32
-    both and of any n. One run of it embeds at most `chunk` images.
+    both and of any n; `digest` is its SHA-256. One run of it embeds at most `chunk` images.
     """
 
     def __init__(self, graph: bytes, chunk: int = 256) -> None:

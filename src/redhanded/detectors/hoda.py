@@ -32,7 +32,7 @@ class HodaDetector(StatisticDetector[HodaMemory]):
     Args:
         encoder: images to their hardness [n, 1]: places 0 to k - 1 among k saved epochs.
         benign: share of honest queries of each degree of hardness [k].
-        threshold: strict. From `calibrate`; the source's is the farthest of 40,000 benign windows.
+        threshold: alarm strictly below. From `calibrate`; source: the farthest of 40,000 benign windows.
         window: queries that are judged together; the next window begins empty.
 
     Source: Sadeghzadeh et al., "HODA: hardness-oriented detection of model extraction attacks", whose
@@ -67,7 +67,7 @@ class HodaDetector(StatisticDetector[HodaMemory]):
         return features
 
     def fitted(self, features: FeatureArray) -> "HodaDetector":
-        """Return the detector with `benign` of a benign stream [n, 1]."""
+        """Return the detector with `benign` from a benign stream's hardness [n, 1]."""
         return replace(self, benign=hardness_histogram(features, len(self.benign)))
 
     def new_memory(self) -> HodaMemory:

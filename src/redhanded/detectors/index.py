@@ -47,7 +47,7 @@ class Growing:
     """An array [n, ...] that grows by rows, at first a copy; its room doubles, so that n rows cost O(n)."""
 
     def __init__(self, rows: np.ndarray) -> None:
-        self._room, self._count = rows.copy(), len(rows)
+        self._room, self._count = rows.copy(), len(rows)  # no room to spare: a small account costs little
 
     def __len__(self) -> int:
         return self._count
@@ -115,10 +115,10 @@ class NearPairIndex:
 def near_pairs(
     features: FeatureArray, radius: float, *, axes: int = 8, block: int = 256
 ) -> Iterator[tuple[Int[np.ndarray, " k"], Int[np.ndarray, " k"], Float64[np.ndarray, " k"]]]:
-    """Yield every pair of rows strictly nearer than `radius` as (later, earlier, distance), in this order.
+    """Yield every pair of rows strictly nearer than `radius`, as (later, earlier, distance).
 
-    They come block by block, so that a consumer may reduce as it goes. A k-d tree over the principal
-    projections nominates, float64 decides.
+    They come block by block, sorted by (later, earlier), so that a consumer may reduce as it goes. A k-d
+    tree over the principal projections nominates, float64 decides.
     """
     if len(features) < 2:
         return

@@ -42,8 +42,8 @@ class LikelihoodDetector(StatisticDetector[LikelihoodMemory]):
 
     Args:
         encoder: images to their log-likelihood [n, 1].
-        alpha: mean log-likelihood of benign queries. The paper's, -1.2986, belongs to its own VQ-VAE.
-        threshold: -beta; strict. From `calibrate`. The paper's beta, 0.3763, belongs to its VQ-VAE as well.
+        alpha: mean log-likelihood of benign queries, from `mean_likelihood`. The paper's: -1.2986.
+        threshold: -beta; strict. From `calibrate`. The paper's beta, 0.3763, and alpha are its own VQ-VAE's.
         warmup: the first test is at this query of the account (paper §VIII-B: 50).
         spread: "running" is the population standard deviation of A_1, ..., A_t (the released code); "error"
             is the standard error of A_t, the sample standard deviation of l over sqrt(t). The paper's
@@ -75,7 +75,7 @@ class LikelihoodDetector(StatisticDetector[LikelihoodMemory]):
         checks.capacity(self.capacity, self.warmup, f"at least the warm-up of {self.warmup}")
 
     def features(self, images: np.ndarray) -> FeatureArray:
-        """Return log-likelihoods [n, 1], all finite, of images [n, c, h, w] in [0, 1], or raise."""
+        """Return finite log-likelihoods [n, 1] of images in [0, 1]; raises `RedhandedError` for others."""
         features = checks.one_each(self.encoder(check_images(images)), "likelihood", "the log-likelihood")
         if not np.isfinite(features).all():
             raise RedhandedError("encoder: log-likelihoods are not finite; its weights are damaged")
@@ -114,7 +114,7 @@ class LikelihoodDetector(StatisticDetector[LikelihoodMemory]):
 
 
 def mean_likelihood(features: FeatureArray) -> float:
-    """Return `alpha`: the mean log-likelihood of a benign stream [n, 1] (paper §VIII-B), not empty."""
+    """Return `alpha`: a benign stream's [n, 1] mean (paper §VIII-B); raises `RedhandedError` if empty."""
     if not len(features):
         raise RedhandedError("stream: it is empty; give benign images to estimate alpha from")
     return float(features[:, 0].mean(dtype=np.float64))

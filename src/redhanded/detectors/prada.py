@@ -48,7 +48,7 @@ class PradaDetector(StatisticDetector[PradaMemory]):
     joined. The statistic is the W of Shapiro and Wilk over the minima of all classes, outliers dropped.
 
     Args:
-        threshold: strict. From `calibrate`; the released demo: 0.9.
+        threshold: alarm at a W strictly below it. From `calibrate`; the released demo: 0.9.
         image_shape: (channels, height, width) of the images.
         every: the account's first query is tested, and every `every`th after it, as in the released code.
         least_per_class: a class with fewer minima is left out.
@@ -79,7 +79,7 @@ class PradaDetector(StatisticDetector[PradaMemory]):
             )
 
     def features(self, images: np.ndarray) -> FeatureArray:
-        """Return the pixels [n, c * h * w] of images [n, c, h, w] in [0, 1]; raises for another shape."""
+        """Return pixels [n, c h w] of images [n, c, h, w] in [0, 1]; raises `RedhandedError` for others."""
         images = check_images(images, self.image_shape)
         return images.reshape(len(images), int(np.prod(self.image_shape)))
 
@@ -89,7 +89,7 @@ class PradaDetector(StatisticDetector[PradaMemory]):
     def update(
         self, memory: PradaMemory, features: FeatureArray, outputs: OutputArray | None = None
     ) -> Verdict:
-        """Judge pixels [n, d] one after the other, each with its answer [n, classes]; raises without."""
+        """Judge pixels [n, d], each with its answer [n, classes]; raises `RedhandedError` without answers."""
         if outputs is None:
             raise RedhandedError("outputs: PRADA judges by the victim's answers; give them as well")
         return super().update(memory, features, outputs)

@@ -31,9 +31,9 @@ class StatefulDetector(StatisticDetector[StatefulMemory]):
 
     Args:
         encoder: what embeds the images; the pixels themselves make it the source's L2 detector.
-        threshold: strict. From `calibrate`; the source's, 1.44 with its encoder and 5.069 on pixels, are the
-            0.1th percentile over training images, each image's distance 0 to itself among its nearest.
-        neighbours: how many are averaged.
+        threshold: alarm strictly below. From `calibrate`; the source's, 1.44 with its encoder and 5.069 on
+            pixels, are the 0.1th percentile over training images, each one's distance 0 to itself included.
+        neighbours: how many are averaged (source: 50); the source bans at the first alarm.
         capacity: wipe the history, without an alarm, when it holds this many queries. None never forgets.
 
     Source: Chen, Carlini and Wagner, "Stateful detection of black-box adversarial attacks", and its code.

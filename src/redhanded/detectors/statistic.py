@@ -28,7 +28,7 @@ class Tally(Memory, Protocol):
 
 T = TypeVar("T", bound=Tally)
 NUMBERS: Mapping[str, tuple[tuple[type, ...], type[np.generic]]] = {
-    "state": ((int, bool), np.int64),
+    "state": ((int, np.integer), np.int64),
     "sums": ((float,), np.float64),
 }
 """The fields of a memory, by their types, that an array of a dump holds in their order."""
@@ -71,7 +71,7 @@ class CountingDetector(Detector[T]):
 
 
 def _named(memory: Tally, types: tuple[type, ...]) -> list[str]:
-    return [field.name for field in fields(memory) if type(getattr(memory, field.name)) in types]  # type: ignore[arg-type]
+    return [field.name for field in fields(memory) if isinstance(getattr(memory, field.name), types)]  # type: ignore[arg-type]
 
 
 class StatisticDetector(CountingDetector[T]):

@@ -54,7 +54,7 @@ class Guard:
         self,
         victim: Callable[[ImageArray], OutputArray],
         detector: Detector[Any],
-        ledger: Ledger | None = None,
+        ledger: Ledger | None = None,  # a new `MemoryLedger`
         mode: Mode = "enforce",
     ) -> None:
         """Put `detector` in front of `victim`; raises `RedhandedError` for an unknown mode."""
@@ -68,7 +68,8 @@ class Guard:
         """Judge and answer a batch [n, c, h, w] in [0, 1], image by image in its order.
 
         What follows a ban inside the batch is refused unjudged, and a memory of all accounts never sees it.
-        Raises `RedhandedError` for what are no images; nothing of such a batch is judged or answered.
+        The victim is asked for the whole batch before it is judged. Raises `RedhandedError` for anything but
+        images; nothing of such a batch is judged or answered.
         """
         images = check_images(images)
         banned = self.ledger.ban(account_id) is not None

@@ -26,7 +26,7 @@ def seeded(generator: torch.Generator) -> Iterator[None]:
 
 
 class Normalise(nn.Module):
-    """Standardise [0, 1] pixels per channel."""
+    """Standardise [0, 1] pixels per channel; the statistics travel with the weights."""
 
     mean: Tensor
     std: Tensor

@@ -65,16 +65,16 @@ class Attack(Protocol):
     """A frozen value whose `run` yields rounds; it knows no guard, account or logger."""
 
     @property
-    def budget(self) -> int: ...
+    def budget(self) -> int: ...  # the most queries it sends
 
     @property
-    def order(self) -> Order: ...
+    def order(self) -> Order: ...  # of the queries inside a round
 
     @property
-    def starts_from(self) -> Start: ...
+    def starts_from(self) -> Start: ...  # what natural images its `seeds` are
 
     @property
-    def answers(self) -> Answers: ...
+    def answers(self) -> Answers: ...  # what its oracle must give away
 
     def run(
         self,

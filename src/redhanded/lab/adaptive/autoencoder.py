@@ -48,7 +48,7 @@ class Network(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         layers: list[nn.Module] = []
-        channels = 6
+        channels = 6  # the image and its noisy copy
         for width in WIDTHS:
             layers += [nn.Conv2d(channels, width, 3, padding=1), nn.ReLU(inplace=True), nn.BatchNorm2d(width)]
             channels = width

@@ -16,7 +16,7 @@ class Stream:
         self, oracle: Oracle, adapt: Adaptation, budget: int, sent: int = 0, classes: int = 0
     ) -> None:
         self._oracle, self._adapt, self._budget = oracle, adapt, budget
-        self.sent = sent
+        self.sent = sent  # by an earlier stream, if it goes on from there
         self.classes = classes
         """Of the last answers; 0 before there were any."""
 

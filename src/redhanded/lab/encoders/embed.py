@@ -17,7 +17,7 @@ from redhanded.types import FeatureArray, ImageArray
 class TorchEncoder:
     """An encoder on any device, in full float32: no autocast, no TF32.
 
-    Batches are padded to one size, so that a row's features do not depend on how many came with it.
+    Batches are padded to `chunk` images, so that a row's features do not depend on how many came with it.
     """
 
     def __init__(self, network: nn.Module, chunk: int = 256) -> None:
@@ -92,4 +92,5 @@ def effective_rank(features: FeatureArray) -> float:
 
 
 def first_axis_share(features: FeatureArray) -> float:
+    """Share of the variance along the first principal axis."""
     return float(covariance_shares(features)[0])

@@ -14,7 +14,7 @@ from redhanded.types import Float
 class Hardness(nn.Module):
     """Images [n, c, h, w] to the place [n, 1] of the first snapshot after which the prediction stays."""
 
-    def __init__(self, snapshots: Sequence[nn.Module]) -> None:
+    def __init__(self, snapshots: Sequence[nn.Module]) -> None:  # of one training, earliest first
         super().__init__()
         self.snapshots = nn.ModuleList(snapshots)
 

@@ -14,7 +14,7 @@ from redhanded.types import Float
 class LogOdds(nn.Module):
     """Images [n, c, h, w] in [0, 1] to the log-odds [n, 1] that they are in-distribution."""
 
-    def __init__(self, classifier: nn.Module) -> None:
+    def __init__(self, classifier: nn.Module) -> None:  # of two classes: out, in
         super().__init__()
         self.classifier = classifier
 

@@ -136,7 +136,7 @@ class VqVaeNetwork(nn.Module):
         self.config = config
         half, width = config.width // 2, config.width
         variance = float("nan") if config.data_variance is None else config.data_variance
-        # it travels with the weights
+        # it travels with the weights, and is NaN as long as it is unknown
         self.register_buffer("data_variance", torch.tensor(variance))
         centre = ((0.5, 0.5, 0.5), (1.0, 1.0, 1.0))
         self.normalise = Normalise(*centre) if config.normalisation == "centre" else Normalise()

@@ -66,7 +66,7 @@ class Budgeted:
 
     def __init__(self, oracle: Oracle, budget: int | None = None) -> None:
         self.oracle = oracle
-        self.budget = budget
+        self.budget = budget  # None: count only
         self.queries = 0
 
     def __call__(self, images: Images) -> Outputs:
