@@ -24,13 +24,13 @@ READERS = {
 @pytest.mark.parametrize("claim", CLAIMS, ids=lambda claim: claim.name)
 @pytest.mark.parametrize("world", MEASURED)
 def test_exactly_the_explained_claims_fail(world: str, claim: Claim) -> None:
-    verdict = claim.judge_by(READERS[world])
+    verdict = claim.judge(READERS[world])
     assert (verdict.ruling == "fails") == (claim.name in EXPLAINED[world]), verdict
 
 
 @pytest.mark.parametrize("world", MEASURED)
 def test_no_world_is_spared_judgement(world: str) -> None:
-    rulings = [claim.judge_by(READERS[world]).ruling for claim in CLAIMS]
+    rulings = [claim.judge(READERS[world]).ruling for claim in CLAIMS]
     assert rulings.count("holds") >= 27
     assert sum(ruling in {"holds", "fails", "cannot be told"} for ruling in rulings) >= 54
 

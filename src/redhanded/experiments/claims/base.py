@@ -7,7 +7,6 @@ from typing import Literal
 
 from redhanded.experiments.claims.reader import NotMeasuredError, Reader
 from redhanded.experiments.claims.sample import Answer
-from redhanded.experiments.tables import Look
 from redhanded.experiments.worlds.world import World
 
 Ruling = Literal["holds", "fails", "cannot be told", "not measured", "cannot be judged"]
@@ -43,11 +42,7 @@ class Claim:
     """Returns why a world cannot put it to the test, or nothing. It sees no record, so that no claim is
     passed over because it would fail."""
 
-    def judge(self, world: World, look: Look) -> Judgement:
-        """Put the claim to the test with the records there are."""
-        return self.judge_by(Reader(world, look))
-
-    def judge_by(self, read: Reader) -> Judgement:
+    def judge(self, read: Reader) -> Judgement:
         """Put the claim to the test with what a reader finds; claims may share it."""
         lacking = self.premise(read.world)
         if lacking:

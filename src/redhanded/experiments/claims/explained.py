@@ -39,7 +39,7 @@ class Assessment:
 def judge(claims: Iterable[Claim], read: Reader) -> tuple[Assessment, ...]:
     """Put claims to the test with what a reader finds, and set beside each that fails what is known of it."""
     known = EXPLAINED.get(read.world.name, {})
-    judgements = [(claim, claim.judge_by(read)) for claim in claims]
+    judgements = [(claim, claim.judge(read)) for claim in claims]
     return tuple(
         Assessment(claim, judgement, known.get(claim.name, "") if judgement.ruling == "fails" else "")
         for claim, judgement in judgements

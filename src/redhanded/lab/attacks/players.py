@@ -11,8 +11,6 @@ from redhanded.types import Float
 
 
 class Players(NamedTuple):
-    """Who learns, and by what."""
-
     student: nn.Module
     crafter: nn.Module
     student_sgd: torch.optim.Optimizer

@@ -98,7 +98,7 @@ class Bench(dict):
         self.put(table, row, column, bans=bans, flags=50 * bans)
 
     def judge(self, name):
-        return BY_NAME[name].judge_by(Reader(self.world, self.get, self.made))
+        return BY_NAME[name].judge(Reader(self.world, self.get, self.made))
 
 
 def fields(entry):
@@ -305,7 +305,7 @@ def test_claims_of_two_parts_fail_by_either(bench, name, flip):
 def test_without_records_nothing_holds_or_fails(name):
     read = Reader(WORLDS[name](), lambda cell: None)
     for claim in CLAIMS:
-        verdict = claim.judge_by(read)
+        verdict = claim.judge(read)
         assert verdict.ruling in {"not measured", "cannot be judged"}, claim.name
         assert verdict.figures
 
@@ -318,7 +318,7 @@ def test_a_premise_decides_whatever_the_records_say():
 
     world = demo()
     without = [claim for claim in CLAIMS if claim.premise(world)]
-    reasons = {claim.name: claim.judge(world, look).figures for claim in without}
+    reasons = {claim.name: claim.judge(Reader(world, look)).figures for claim in without}
     assert reasons == {
         "dfme-400-times": "DFME may send 25 times a JBA's queries here, not 400",
         "svhn-fpr-higher": "there is no SVHN in this world",
@@ -331,9 +331,9 @@ def test_a_premise_decides_whatever_the_records_say():
         "likelihood-overlooks": "none of ImageNet1k, SVHN, CUBS200, Caltech256 holds 400 images here",
         "likelihood-false-alarms": "none of TinyImageNet, CIFAR100, Indoor67 is at hand here",
     }
-    small = BY_NAME["eight-accounts"].judge(WORLDS["small"](), look)
+    small = BY_NAME["eight-accounts"].judge(Reader(WORLDS["small"](), look))
     assert small.figures == "8 accounts belong to 50,000 queries; of 2,500 they would be 0.4"
-    few = BY_NAME["likeness-ranks-many"].judge(paper(), look)
+    few = BY_NAME["likeness-ranks-many"].judge(Reader(paper(), look))
     assert (few.ruling, few.figures) == ("cannot be judged", "CINIC10: 2,000 of 5,000 images at hand")
 
 
