@@ -74,7 +74,7 @@ class Checkpoint:
     _saved: float = field(default_factory=time.monotonic, init=False)
 
     def load(self) -> State:
-        """Return what was saved last; nothing at the start."""
+        """Return what was saved last; nothing at the start. Raises as `load_state`."""
         return load_state(self.path) if self.path.is_file() else {}
 
     def offer(self, state: Callable[[], State], work: str = "the attack") -> None:
