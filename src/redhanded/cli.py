@@ -63,7 +63,7 @@ def main() -> None:
     except OSError as error:
         if error.errno not in {errno.ENOSPC, errno.EDQUOT}:
             raise  # a fault of ours: paths that users name are checked where they are first used
-        _stop(f"{error.strerror}: {error.filename}; what was finished is kept, make room and run it again")
+        _stop(f"{error.strerror}: {error.filename or 'disk'}; what was finished is kept, make room and rerun")
     except KeyboardInterrupt:
         _stop(STOPPED, INTERRUPTED)
 

@@ -29,7 +29,7 @@ class Encoder(Protocol):
 class Verdict:
     """The judgement of the first `judged` queries of a batch, in arrival order.
 
-    These are all, unless a query closes the account: then `banned_at` is its place, and the last judged.
+    These are all, unless a query closes the account: `banned_at` is its place, and no later one is judged.
     """
 
     counts: Int[np.ndarray, " judged"]
@@ -92,7 +92,7 @@ class Detector(Protocol[M]):
         """Embed images [n, c, h, w] in [0, 1], each by itself; raises `RedhandedError` for anything else."""
         ...
 
-    def new_memory(self) -> M: ...
+    def new_memory(self) -> M: ...  # of an account that has sent nothing
 
     def update(self, memory: M, features: FeatureArray, outputs: OutputArray | None = None) -> Verdict:
         """Judge queries in arrival order, remembering them; stops at a ban, and judges nothing after it."""
@@ -102,7 +102,7 @@ class Detector(Protocol[M]):
         """Return the memory as plain arrays, enough for `restore`."""
         ...
 
-    def restore(self, state: Mapping[str, np.ndarray]) -> M: ...
+    def restore(self, state: Mapping[str, np.ndarray]) -> M: ...  # from what `dump` returned
 
 
 def check_images(images: np.ndarray, shape: tuple[int, int, int] | None = None) -> ImageArray:

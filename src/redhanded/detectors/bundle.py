@@ -83,8 +83,7 @@ def copy_bundle(source: Path, target: Path) -> None:
 
 
 def _files(directory: Path) -> list[Path]:
-    """In the order in which they are written."""
-    return [directory / name for name in (ARRAYS, ENCODER, MANIFEST)]
+    return [directory / name for name in (ARRAYS, ENCODER, MANIFEST)]  # in the order of writing
 
 
 def _write(directory: Path, contents: Mapping[str, bytes]) -> None:

@@ -8,7 +8,7 @@ from scipy.special import betaincinv
 
 from redhanded.types import Float64, Int
 
-CONFIDENCE = 0.95
+CONFIDENCE = 0.95  # of every interval here
 
 
 def last_within(steps: Float64[np.ndarray, " k"], flags: Callable[[float], int], allowed: int) -> int:

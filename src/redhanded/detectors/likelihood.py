@@ -75,7 +75,7 @@ class LikelihoodDetector(StatisticDetector[LikelihoodMemory]):
         checks.capacity(self.capacity, self.warmup, f"at least the warm-up of {self.warmup}")
 
     def features(self, images: np.ndarray) -> FeatureArray:
-        """Return finite log-likelihoods [n, 1] of images in [0, 1]; raises `RedhandedError` for others."""
+        """Return log-likelihoods [n, 1] of images in [0, 1]; `RedhandedError` for others, or if infinite."""
         features = checks.one_each(self.encoder(check_images(images)), "likelihood", "the log-likelihood")
         if not np.isfinite(features).all():
             raise RedhandedError("encoder: log-likelihoods are not finite; its weights are damaged")

@@ -14,7 +14,7 @@ BLOCK = 256
 
 
 class History:
-    """Features in order of arrival, at first a copy of those given, and the squared norms of them."""
+    """Features in order of arrival, at first a copy of those given, and squared norms for estimates."""
 
     def __init__(self, features: FeatureArray) -> None:
         self._features = Growing(features)

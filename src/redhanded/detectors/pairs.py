@@ -86,7 +86,7 @@ class Calibration:
 
 
 def allowed_flags(n: int, *, fpr: float, count: Count, flags_to_ban: int) -> int:
-    """Return the flags that a benign stream of `n` may earn, before anything is trained or embedded.
+    """Return the flags that a benign stream of `n` may earn; known before anything is trained or embedded.
 
     Raises `RedhandedError` if the stream cannot tune `fpr`.
     """

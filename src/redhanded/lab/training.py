@@ -1,5 +1,6 @@
 """One training function, on tensors that live on the device: no workers, no loaders."""
 
+import io
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -49,8 +50,10 @@ class Training:
 def save_state(path: Path, state: State) -> None:
     """Write a state to a file that appears whole or not at all."""
     path.parent.mkdir(parents=True, exist_ok=True)
+    content = io.BytesIO()
+    torch.save(state, content)  # not to the file: a full disk should be an `OSError`
     with whole(path) as partial:
-        torch.save(state, partial)
+        partial.write_bytes(content.getbuffer())
 
 
 def load_state(path: Path) -> State:
@@ -74,7 +77,7 @@ class Checkpoint:
     _saved: float = field(default_factory=time.monotonic, init=False)
 
     def load(self) -> State:
-        """Return what was saved last; nothing at the start."""
+        """Return what was saved last; nothing at the start. Raises as `load_state`."""
         return load_state(self.path) if self.path.is_file() else {}
 
     def offer(self, state: Callable[[], State], work: str = "the attack") -> None:

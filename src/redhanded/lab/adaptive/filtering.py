@@ -28,7 +28,7 @@ COUNTS = ("held", "passed", "dropped")
 class Filtering:
     """What is filtered, and what the substitute remembers.
 
-    Defaults and source: paper §VII-B and the authors' released `detector_adv.py`.
+    Defaults are the released settings. Source: paper §VII-B and the authors' `detector_adv.py`.
     """
 
     everywhere: bool = False

@@ -116,4 +116,4 @@ class ActiveThief(TransferAttack):
             rows = rows[torch.randperm(len(rows), generator=transfer.generator)[:looked_at]].sort().values
         distances = self.dfal(surrogate, pool, rows.to(pool.device))
         keep = max(count, self.budget if self.shortlist is None else self.shortlist)
-        return rows[highest(-distances, keep).cpu()]
+        return rows[distances.sort(stable=True).indices[:keep].cpu()]  # NaN last

@@ -181,8 +181,7 @@ def thumbnail(stream: io.BufferedIOBase, key: str) -> bytes:
 
 
 def _archive(files: Files) -> Path:
-    """Return the archive of the images, which stands first."""
-    return next(iter(files.values()))
+    return next(iter(files.values()))  # the archive of the images stands first
 
 
 def _tar_files(path: Path | None, file: io.BufferedIOBase | None = None) -> Iterator[Member]:
@@ -193,8 +192,7 @@ def _tar_files(path: Path | None, file: io.BufferedIOBase | None = None) -> Iter
                 yield PurePosixPath(member.name), stream
 
 
-def _jpegs(files: Files) -> Iterator[Member]:
-    """Yield the photographs of the first file that lie in a folder."""
+def _jpegs(files: Files) -> Iterator[Member]:  # those that lie in a folder
     for where, stream in _tar_files(_archive(files)):
         if _is_jpeg(where) and len(where.parts) >= 2:
             yield where, stream

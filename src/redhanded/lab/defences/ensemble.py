@@ -37,7 +37,7 @@ class DiverseEnsemble:
         if not 1 <= len(self.secret) <= blake2b.MAX_KEY_SIZE:
             raise RedhandedError(f"secret: {len(self.secret)} bytes; give 1 to {blake2b.MAX_KEY_SIZE}")
 
-    def picks(self, images: Images) -> Int[Tensor, " n"]:
+    def picks(self, images: Images) -> Int[Tensor, " n"]:  # the place of each image's member
         pixels = (images.detach().cpu() * 255).round().clamp(0, 255).to(torch.uint8).contiguous().numpy()
         digests = [blake2b(image.tobytes(), digest_size=8, key=self.secret).digest() for image in pixels]
         places = [int.from_bytes(digest, "big") % len(self.members) for digest in digests]

@@ -19,8 +19,8 @@ EVERY = 30.0
 class Recorded:
     """An oracle that asks `chunk` images at a time and writes down what it was told, in one `.npz` file.
 
-    What the file already holds is answered from it: an attack with the same seed asks the same again, so it
-    resumes where it broke off, for free.
+    What the file already holds is answered from it, as long as the order is the same: an attack with the
+    same seed asks the same again, so it resumes where it broke off, for free.
     """
 
     oracle: Oracle

@@ -90,7 +90,7 @@ class HttpOracle:
 
     def __call__(self, images: Images) -> Outputs:
         pixels = _pixels(images)
-        answers = [np.zeros((0, self.classes), np.float32)]
+        answers = [np.zeros((0, self.classes), np.float32)]  # no images, no request
         for start in range(0, len(pixels), self.batch):
             part = pixels[start : start + self.batch]
             answer = unpack(self._post(part), self.name)

@@ -136,11 +136,12 @@ def test_a_kill_while_saving_leaves_what_was_saved_before(tmp_path, monkeypatch)
     once = kept(path, {}, every=0.0)
     once.offer(lambda: {"n": torch.tensor(1)})
 
-    def torn(state, partial):
-        partial.write_bytes(b"half")
+    def torn(partial, content):
+        with partial.open("wb") as file:
+            file.write(content[: len(content) // 2])
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("redhanded.lab.training.torch.save", torn)
+    monkeypatch.setattr("pathlib.Path.write_bytes", torn)
     with pytest.raises(KeyboardInterrupt):
         once.offer(lambda: {"n": torch.tensor(2)})
     again = kept(path, {})
