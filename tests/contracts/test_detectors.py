@@ -224,7 +224,7 @@ POLICIES: dict[str, Policy] = {
 @every_detector
 @pytest.mark.parametrize("mode", ["paper", "enforce"])
 @pytest.mark.parametrize("policy", POLICIES.values(), ids=POLICIES)
-@settings(DETERMINISTIC, max_examples=10)  # of each detector, mode and policy
+@settings(DETERMINISTIC, max_examples=6)  # of each detector, mode and policy
 @given(codes=CODES, batch=st.sampled_from([1, 3, 16]), sizes=SIZES)
 def test_what_is_measured_is_what_is_deployed(
     row: Row, mode: Mode, policy: Policy, codes: list[int], batch: int, sizes: list[int]

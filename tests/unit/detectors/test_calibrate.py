@@ -89,7 +89,7 @@ DETECTORS = [
 
 
 @pytest.mark.parametrize("detector", DETECTORS, ids=lambda d: f"{type(d).__name__}-{d.flags_to_ban}")
-@settings(derandomize=True, deadline=None, max_examples=30)
+@settings(derandomize=True, deadline=None, max_examples=12)
 @given(seed=st.integers(0, 10**6), length=st.integers(0, 1300), cut=st.floats(0, 1))
 def test_a_replay_is_the_detectors_own_verdict(detector, seed: int, length: int, cut: float) -> None:
     drawn = np.random.default_rng(seed).integers(0, 4, (length, 1)).astype(np.float32)
