@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import binomtest
 
-from redhanded.detectors.intervals import ban_rate_interval, clopper_pearson
+from redhanded.detectors.intervals import Replay, ban_rate_interval, clopper_pearson, rates
 
 DETERMINISTIC = settings(derandomize=True, deadline=None, max_examples=100)
 
@@ -98,3 +98,14 @@ def test_short_streams_have_intervals_and_equal_streams_equal_ones(n: int) -> No
     low, high = ban_rate_interval(counts, 50)
     assert 0 <= low <= high <= 1 / 50
     assert (low, high) == ban_rate_interval(counts.copy(), 50)
+
+
+def test_the_interval_holds_the_observed_rate() -> None:
+    """99 flags of 50 a ban have closed one account, and nearly another: in the long run there are two."""
+    counts = np.zeros(10_000, np.int64)
+    counts[::101] = 1
+    assert counts.sum() == 100
+    counts[0] = 0
+    found = rates(Replay(counts, np.array([5_050])), flags_to_ban=50)
+    assert ban_rate_interval(counts, 50)[0] > found["fpr"] == 1e-4
+    assert found["fpr_low"] == found["fpr"] <= found["fpr_high"]

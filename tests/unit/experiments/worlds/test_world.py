@@ -7,11 +7,12 @@ import pytest
 import torch
 
 from redhanded.errors import RedhandedError
-from redhanded.experiments.cells import ImagenetWeights, PublicWeights
+from redhanded.experiments.cells import ImagenetWeights, PublicWeights, Tune
 from redhanded.experiments.cells.datasets import Composed, Mixed
 from redhanded.experiments.cells.extract import starting_images
 from redhanded.experiments.worlds import WORLDS
 from redhanded.experiments.worlds.attacks import ATTACKS
+from redhanded.experiments.worlds.detectors import DETECTORS
 from redhanded.experiments.worlds.world import balanced_seeds
 from redhanded.lab.models import ResNet8x
 
@@ -126,3 +127,10 @@ def test_no_field_of_the_encoder_is_dropped():
     made = WORLDS["demo"]()
     odd = replace(made, encoder=replace(made.encoder, margin_squared=made.encoder.margin_squared + 1))
     assert odd.train_encoder().config.margin_squared == made.encoder.margin_squared + 1
+
+
+@pytest.mark.parametrize("seed", [0, 3])
+def test_a_tuning_shuffles_its_stream_by_its_own_seed(seed: int) -> None:
+    world = WORLDS["demo"]()
+    tuning = Tune(world.name, DETECTORS["blacklight"](world), world.judging.common, seed=seed)
+    assert tuning.distinct.seed == seed
