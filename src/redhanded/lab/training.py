@@ -61,6 +61,8 @@ def load_state(path: Path) -> State:
     try:
         with path.open("rb") as file:  # by its content: of a name, PyTorch would look at the ending
             state: State = torch.load(file, map_location="cpu", weights_only=True)
+    except (OSError, OutOfTimeError):
+        raise  # says nothing of what the file holds
     except Exception as error:
         raise RedhandedError(f"{path}: no checkpoint of this version; delete it and run again") from error
     return state

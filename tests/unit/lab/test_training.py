@@ -18,6 +18,7 @@ from redhanded.lab.training import (
     Training,
     crop_and_flip,
     fit,
+    load_state,
     predict,
     save_state,
     train_classifier,
@@ -279,3 +280,10 @@ def test_predict_is_batched_and_in_evaluation_mode(generator: torch.Generator) -
     assert not logits.requires_grad
     torch.testing.assert_close(logits, predict(model, IMAGES), atol=1e-5, rtol=0)
     assert len(predict(model, IMAGES[:0])) == 0
+
+
+def test_a_checkpoint_that_cannot_be_opened_is_not_called_foreign(tmp_path: Path) -> None:
+    path = tmp_path / "training.checkpoint.pt"
+    path.mkdir()
+    with pytest.raises(IsADirectoryError):
+        load_state(path)
